@@ -1,0 +1,139 @@
+"""The command line ``slack-agents-db``: what an operator does to the database."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from slack_agents_sqlalchemy import migrations
+from slack_agents_sqlalchemy._version import __version__
+from slack_agents_sqlalchemy.database import Database
+from slack_agents_sqlalchemy.errors import StorageError
+from slack_agents_sqlalchemy.options import Options, describe, parse_url
+
+app = typer.Typer(
+    help="Look after the database of your Slack agents.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+_out = Console(highlight=False)
+_errors = Console(stderr=True, highlight=False)
+
+_DatabaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        envvar="DATABASE_URL",
+        show_envvar=True,
+        help="Database URL, as sqlite:///agents.db or postgresql://user:password@host/database.",
+    ),
+]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        _say(f"slack-agents-sqlalchemy {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Look after the database of your Slack agents."""
+
+
+@app.command()
+def upgrade(url: _DatabaseUrl = None) -> None:
+    """Create the tables, or upgrade them to this version's schema. Safe to run at any time."""
+    with _reporting():
+        before, shown = _with_database(url, _upgrade)
+    if before == migrations.HEAD:
+        _say(f"{shown} is up to date (revision {before})")
+    else:
+        _say(f"{shown} upgraded from {before or 'nothing'} to revision {migrations.HEAD}")
+
+
+@app.command()
+def current(url: _DatabaseUrl = None) -> None:
+    """Show at which revision the schema is. Changes nothing."""
+    with _reporting():
+        revision, _ = _with_database(url, _current)
+    _say(revision or "no schema yet")
+
+
+@app.command()
+def check(url: _DatabaseUrl = None) -> None:
+    """Exit with 0 where the schema is this version's, else say what to do and exit with 1."""
+    with _reporting():
+        revision, shown = _with_database(url, _current)
+        migrations.require_head(revision)
+    _say(f"{shown} is up to date (revision {revision})")
+
+
+@app.command()
+def demo(
+    url: _DatabaseUrl = None,
+    output: Annotated[
+        Path, typer.Option(help="Where the HTML export goes, and the SQLite file without --url.")
+    ] = Path("demo-output"),
+) -> None:
+    """Replay a set of agent threads, show what was stored, and export it as HTML."""
+    from slack_agents_sqlalchemy.demo import run
+
+    with _reporting():
+        output.mkdir(parents=True, exist_ok=True)
+        asyncio.run(run(url or f"sqlite:///{output / 'demo.db'}", output, _out))
+
+
+def _say(line: str) -> None:
+    _out.print(line, soft_wrap=True, markup=False)
+
+
+async def _upgrade(database: Database) -> str | None:
+    before = await database.run(migrations.current_revision)
+    migrations.require_known(before)
+    if before != migrations.HEAD:
+        await migrations.upgrade(database)
+    return before
+
+
+async def _current(database: Database) -> str | None:
+    return await database.run(migrations.current_revision)
+
+
+def _with_database[T](
+    url: str | None, task: Callable[[Database], Coroutine[Any, Any, T]]
+) -> tuple[T, str]:
+    """Run a task on an open database; return its result, and the URL to show."""
+    parsed = parse_url(url)
+
+    async def open_and_run() -> T:
+        database = Database(parsed, Options())
+        await database.open()
+        try:
+            return await task(database)
+        finally:
+            await database.close()
+
+    return asyncio.run(open_and_run()), describe(parsed)
+
+
+@contextmanager
+def _reporting() -> Iterator[None]:
+    """Turn an error that this package raises on purpose into one line and exit status 1."""
+    try:
+        yield
+    except StorageError as exc:
+        _errors.print(f"[red]Error:[/] {escape(str(exc))}", soft_wrap=True)
+        raise typer.Exit(1) from exc

@@ -1,0 +1,95 @@
+"""Column types that keep text, JSON and time exactly, whatever the database does with them."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Integer, String, Text
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import DateTime, TypeDecorator, TypeEngine
+
+from slack_agents_sqlalchemy import exact
+from slack_agents_sqlalchemy.dialects import backend
+from slack_agents_sqlalchemy.identifiers import DIGEST_LENGTH
+
+
+class Id(TypeDecorator[int]):
+    """A 64-bit integer made by the client."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        # SQLite makes a column the row's own number only when its type says exactly INTEGER.
+        return dialect.type_descriptor(
+            Integer() if backend(dialect.name).integer_key_is_row_number else BigInteger()
+        )
+
+
+class Digest(TypeDecorator[str]):
+    """The digest of a key: ASCII of fixed length, compared byte by byte."""
+
+    impl = String(DIGEST_LENGTH)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(backend(dialect.name).ascii_type(DIGEST_LENGTH))
+
+
+class ExactText(TypeDecorator[str]):
+    """Text of any length and content, in the database's largest text type.
+
+    Readable by any tool; only text that the database could not hold (NUL, lone surrogates) is
+    stored in an escaped form.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(backend(dialect.name).large_text_type())
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else exact.encode_text(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else exact.decode_text(value)
+
+
+class ExactJSON(TypeDecorator[dict[str, Any]]):
+    """A JSON object kept as text: key order, big integers and NUL survive, unlike in JSONB."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(backend(dialect.name).large_text_type())
+
+    def process_bind_param(self, value: dict[str, Any] | None, dialect: Dialect) -> str | None:
+        return None if value is None else exact.dump_json(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> dict[str, Any] | None:
+        return None if value is None else exact.load_json(value)
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """A point in time with microseconds, aware and in UTC on the Python side.
+
+    Where the database has a type that keeps microseconds it is used; on an unknown database the
+    column counts microseconds since 1970.
+    """
+
+    impl = DateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(backend(dialect.name).timestamp.column_type())
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        return backend(dialect.name).timestamp.to_database(value.astimezone(UTC))
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return backend(dialect.name).timestamp.from_database(value)

@@ -1,0 +1,271 @@
+"""One database: URL to engine, one hop per call, time limits, and drivers' errors translated."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
+
+from sqlalchemy import Executable, create_engine, event
+from sqlalchemy.engine import URL, Connection, Engine, Row
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    DisconnectionError,
+    IntegrityError,
+    SQLAlchemyError,
+    StatementError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from slack_agents_sqlalchemy.dialects import Backend, Fault, backend, driver_error
+from slack_agents_sqlalchemy.errors import (
+    AccessRefusedError,
+    ConfigurationError,
+    DatabaseError,
+    DatabaseTimeoutError,
+    DatabaseUnavailableError,
+    NotInitializedError,
+    StorageError,
+)
+from slack_agents_sqlalchemy.identifiers import next_id
+from slack_agents_sqlalchemy.options import Options, describe
+from slack_agents_sqlalchemy.runner import GreenletRunner, Runner, ThreadRunner
+
+type Parameters = Mapping[str, Any]
+
+_IDLE_SECONDS = 30.0  # a connection unused for longer is checked before it is used
+_INSERT_ATTEMPTS = 5  # each with a new id; one collision needs two processes in one microsecond
+
+
+class Database:
+    """Runs statements on one database; every call is one hop, and one statement one round trip.
+
+    The engine autocommits: a call of one statement needs no transaction.
+    """
+
+    def __init__(self, url: URL, options: Options) -> None:
+        self.url = url
+        self.backend: Backend = backend(url.get_backend_name())
+        self._options = options
+        self._engine: Engine | None = None
+        self._runner: Runner | None = None
+        self._closed = False
+
+    @property
+    def engine(self) -> Engine:
+        """The SQLAlchemy engine.
+
+        Raises:
+            NotInitializedError: The database is not open.
+        """
+        if self._engine is None:
+            raise self._not_open()
+        return self._engine
+
+    async def open(self) -> None:
+        """Create the engine and make the first connection. A second call does nothing.
+
+        Raises:
+            DatabaseUnavailableError: The database cannot be reached within ``connect_timeout``.
+            AccessRefusedError: It refuses the user, the password or the database name.
+        """
+        if self._engine is not None:
+            return
+        self._engine = self._create_engine()
+        is_async = self._engine.dialect.is_async
+        threads = self.backend.worker_threads(self._options.pool_size)
+        self._runner = GreenletRunner() if is_async else ThreadRunner(threads)
+        try:
+            await self.run(_do_nothing, timeout=self._options.connect_timeout)
+        except BaseException as exc:
+            await self.close()
+            if isinstance(exc, DatabaseTimeoutError):
+                raise DatabaseUnavailableError(
+                    f"no connection to {describe(self.url)} "
+                    f"within {self._options.connect_timeout:g} s: is the database running?"
+                ) from exc
+            raise
+
+    async def close(self) -> None:
+        """Close every connection. A second call does nothing."""
+        engine, runner = self._engine, self._runner
+        self._engine = self._runner = None
+        self._closed = True
+        if engine is not None and runner is not None:
+            await runner.run(engine.dispose)
+            runner.stop()
+
+    async def fetch(self, statement: Executable, parameters: Parameters) -> Sequence[Row[Any]]:
+        """Run a reading statement and return all its rows."""
+
+        def read(connection: Connection) -> Sequence[Row[Any]]:
+            return connection.execute(statement, parameters).all()
+
+        return await self.run(read)
+
+    async def execute(self, statement: Executable, parameters: Parameters) -> int:
+        """Run a writing statement and return how many rows it matched or made."""
+
+        def write(connection: Connection) -> int:
+            return connection.execute(statement, parameters).rowcount
+
+        return await self.run(write)
+
+    async def insert(self, statement: Executable, parameters: Parameters) -> int | None:
+        """Insert a row under a new id.
+
+        Args:
+            statement: An INSERT whose parameter ``id`` is the row's id.
+            parameters: All its other parameters.
+
+        Returns:
+            The id, or None where the statement found no parent to insert the row under.
+        """
+
+        def write(connection: Connection) -> int | None:
+            for attempt in range(1, _INSERT_ATTEMPTS + 1):
+                row_id = next_id()
+                try:
+                    result = connection.execute(statement, {**parameters, "id": row_id})
+                except IntegrityError:  # another process made the same id
+                    if attempt == _INSERT_ATTEMPTS:
+                        raise
+                else:
+                    return row_id if result.rowcount else None
+            return None
+
+        return await self.run(write)
+
+    async def run[T](
+        self,
+        operation: Callable[[Connection], T],
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - it also names the error
+    ) -> T:
+        """Run a function of a connection in one hop.
+
+        Args:
+            operation: What to do; plain synchronous code.
+            timeout: Seconds it may take; by default the option ``command_timeout``.
+
+        Raises:
+            NotInitializedError: The database is not open.
+            DatabaseTimeoutError: It took too long.
+            DatabaseError: The database refused; see the subclasses.
+        """
+        engine, runner = self._engine, self._runner
+        if engine is None or runner is None:
+            raise self._not_open()
+
+        def hop() -> T:
+            with engine.connect() as connection:
+                return operation(connection)
+
+        limit = self._options.command_timeout if timeout is None else timeout
+        try:
+            async with asyncio.timeout(limit) as timer:
+                return await runner.run(hop)
+        except StorageError:
+            raise
+        except TimeoutError as exc:
+            if not timer.expired():
+                self._translate(exc)
+            raise DatabaseTimeoutError(
+                f"{describe(self.url)} did not answer within {limit:g} s"
+            ) from exc
+        except (SQLAlchemyError, OSError) as exc:
+            self._translate(exc)
+        except Exception as exc:
+            # Drivers raise errors of their own kind from connect(), past SQLAlchemy.
+            if self.backend.error_code(exc) is None:
+                raise
+            self._translate(exc)
+
+    def _create_engine(self) -> Engine:
+        options = self._options
+        driver = self.url.get_driver_name()
+        arguments: dict[str, Any] = {
+            "isolation_level": "AUTOCOMMIT",
+            "skip_autocommit_rollback": True,
+            "pool_reset_on_return": None,
+            "hide_parameters": True,
+            "echo": options.echo,
+            **self.backend.engine_arguments(self.url, options.pool_size),
+            **options.engine_options,
+            "connect_args": {
+                **self.backend.connect_arguments(driver, options.connect_timeout),
+                **options.engine_options.get("connect_args", {}),
+                **options.connect_args,
+            },
+        }
+        try:
+            engine = create_engine(self.url, **arguments)
+        except (TypeError, ArgumentError) as exc:
+            raise ConfigurationError(f"storage option 'engine_options' is unusable: {exc}") from exc
+        event.listen(engine, "connect", self._on_connect)
+        event.listen(engine, "checkin", _note_use)
+        event.listen(engine, "checkout", self._check_idle)
+        return engine
+
+    def _on_connect(self, dbapi_connection: Any, _record: Any) -> None:
+        self.backend.prepare_connection(dbapi_connection)
+
+    def _check_idle(self, dbapi_connection: Any, record: Any, _proxy: Any) -> None:
+        used_at = record.info.get("used_at")
+        if used_at is None or time.monotonic() - used_at < _IDLE_SECONDS:
+            return
+        try:
+            alive = self.engine.dialect.do_ping(dbapi_connection)
+        except Exception as exc:
+            raise DisconnectionError from exc
+        if not alive:
+            raise DisconnectionError
+
+    def _not_open(self) -> NotInitializedError:
+        return NotInitializedError(
+            "the storage is closed: call initialize() to use it again"
+            if self._closed
+            else "the storage is not initialized: call initialize() first"
+        )
+
+    def _translate(self, error: Exception) -> NoReturn:
+        """Raise what a driver's error means to a caller, with the driver's error as its cause."""
+        if isinstance(error, StatementError) and isinstance(error.orig, StorageError):
+            raise error.orig from error  # a column type refused a value before it was sent
+        cause = driver_error(error)
+        where = describe(self.url)
+        what = _first_line(cause)
+        fault = self.backend.classify(cause)
+        if isinstance(error, PoolTimeoutError):
+            fault = Fault.TIMED_OUT
+        elif isinstance(cause, OSError) or (
+            isinstance(error, DBAPIError) and error.connection_invalidated
+        ):
+            fault = Fault.UNAVAILABLE
+        match fault:
+            case Fault.UNAVAILABLE:
+                raise DatabaseUnavailableError(
+                    f"cannot reach {where}: {what}. Is the database running, and is the URL right?"
+                ) from error
+            case Fault.ACCESS_REFUSED:
+                raise AccessRefusedError(
+                    f"{where} refuses access: {what}. Check user, password, database name and "
+                    "rights."
+                ) from error
+            case Fault.TIMED_OUT:
+                raise DatabaseTimeoutError(f"{where} did not answer in time: {what}") from error
+            case Fault.OTHER:
+                raise DatabaseError(f"{where} refused a statement: {what}") from error
+
+
+def _do_nothing(connection: Connection) -> None:
+    """Be the operation of a call that only wants a connection."""
+
+
+def _note_use(_dbapi_connection: Any, record: Any) -> None:
+    record.info["used_at"] = time.monotonic()
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines[0] else type(error).__name__

@@ -1,0 +1,28 @@
+"""What differs between databases, each in its own module; the only place that compares names."""
+
+from functools import cache
+
+from slack_agents_sqlalchemy.dialects.generic import Backend, Fault, Timestamp, Upsert, driver_error
+
+__all__ = ["Backend", "Fault", "Timestamp", "Upsert", "backend", "driver_error"]
+
+
+@cache
+def backend(name: str) -> Backend:
+    """Return what is known about the SQLAlchemy dialect ``name``; generic where nothing is."""
+    # Imported when asked for: a health check pays for the one dialect it uses.
+    match name:
+        case "postgresql":
+            from slack_agents_sqlalchemy.dialects.postgresql import PostgreSQL
+
+            return PostgreSQL()
+        case "mysql" | "mariadb":
+            from slack_agents_sqlalchemy.dialects.mysql import MySQL
+
+            return MySQL()
+        case "sqlite":
+            from slack_agents_sqlalchemy.dialects.sqlite import SQLite
+
+            return SQLite()
+        case _:
+            return Backend()

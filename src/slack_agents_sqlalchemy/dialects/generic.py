@@ -1,0 +1,168 @@
+"""The generic road: what works on any SQLAlchemy dialect, and what the others refine."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from enum import Enum, auto
+from typing import Any
+
+from sqlalchemy import BigInteger, Executable, String, Table, Text, bindparam, insert, update
+from sqlalchemy.engine import URL, Connection
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.types import TypeEngine
+
+type Upsert = Callable[[Connection, dict[str, Any]], None]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Fault(Enum):
+    """What a driver's error means to a caller."""
+
+    UNAVAILABLE = auto()  # no connection, or it was lost
+    ACCESS_REFUSED = auto()  # user, password, database name or a missing right
+    TIMED_OUT = auto()  # a lock or the statement took longer than allowed
+    OTHER = auto()
+
+
+class Timestamp:
+    """Microseconds since 1970 in an integer column: exact on every database."""
+
+    def column_type(self) -> TypeEngine[Any]:
+        """Return the type of the column."""
+        return BigInteger()
+
+    def to_database(self, value: datetime) -> Any:
+        """Convert an aware UTC time to what the column takes."""
+        return (value - _EPOCH) // timedelta(microseconds=1)
+
+    def from_database(self, value: Any) -> datetime:
+        """Convert what the column gives to an aware UTC time."""
+        return _EPOCH + timedelta(microseconds=int(value))
+
+
+class Backend:
+    """One SQLAlchemy dialect as this package needs to know it; this one knows nothing special."""
+
+    default_driver: str | None = None
+    """Driver for a URL that names none; None leaves the choice to SQLAlchemy."""
+    extra: str | None = None
+    """Extra of this distribution that installs the default driver."""
+    integer_key_is_row_number = False
+    """Whether a primary key of type INTEGER is the table's own row number."""
+    timestamp = Timestamp()
+
+    # Connections
+
+    def worker_threads(self, pool_size: int) -> int:
+        """Return how many threads a driver without asyncio gets: one per connection."""
+        return pool_size
+
+    def is_private_memory(self, url: URL) -> bool:
+        """Return whether the database lives in this process and goes with it."""
+        return False
+
+    def engine_arguments(self, url: URL, pool_size: int) -> dict[str, Any]:
+        """Return arguments of ``create_engine`` that this dialect needs."""
+        return {"pool_size": pool_size, "max_overflow": 0, "pool_use_lifo": True}
+
+    def connect_arguments(self, driver: str, connect_timeout: float) -> dict[str, Any]:
+        """Return arguments of the driver's ``connect``."""
+        return {}
+
+    def prepare_connection(self, dbapi_connection: Any) -> None:
+        """Set up a new driver connection."""
+
+    # Columns
+
+    def ascii_type(self, length: int) -> TypeEngine[Any]:
+        """Return the type of a short ASCII key."""
+        return String(length)
+
+    def large_text_type(self) -> TypeEngine[Any]:
+        """Return the largest text type."""
+        return Text()
+
+    # Statements
+
+    def upsert(self, table: Table, replaced: Sequence[str]) -> Upsert:
+        """Build the operation that inserts a row or, where its key is there, replaces columns.
+
+        Args:
+            table: Where the row goes; its primary key tells whether it is there.
+            replaced: Names of the columns that an existing row gets anew.
+
+        Returns:
+            A function of a connection and the row: update, else insert, else (another was first)
+            update again.
+        """
+        # A column's own name is taken by the values of an UPDATE: the key's parameters get another.
+        change = (
+            update(table)
+            .where(*(column == bindparam(f"key_{column.name}") for column in table.primary_key))
+            .values({name: bindparam(name) for name in replaced})
+        )
+        create = insert(table)
+
+        def run(connection: Connection, row: dict[str, Any]) -> None:
+            known = {name: row[name] for name in replaced}
+            known |= {f"key_{column.name}": row[column.name] for column in table.primary_key}
+            if connection.execute(change, known).rowcount:
+                return
+            try:
+                connection.execute(create, row)
+            except IntegrityError:
+                if not connection.execute(change, known).rowcount:
+                    raise
+
+        return run
+
+    # Migrations
+
+    @contextmanager
+    def migration_lock(self, connection: Connection, timeout: float) -> Iterator[None]:
+        """Keep other processes from migrating meanwhile.
+
+        Args:
+            connection: An autocommitting connection; the migration runs on it.
+            timeout: Seconds to wait for another process.
+
+        Raises:
+            TimeoutError: Another process held the lock for longer.
+        """
+        yield
+
+    # Errors
+
+    def error_code(self, error: BaseException) -> str | int | None:
+        """Return the SQLSTATE or the database's own number of a driver's error."""
+        for attribute in ("sqlstate", "pgcode"):
+            code = getattr(error, attribute, None)
+            if code:
+                return str(code)
+        return None
+
+    def classify(self, error: BaseException) -> Fault:
+        """Tell what a driver's error means, by its code and never by its text."""
+        code = self.error_code(error)
+        match code:
+            case str() if code.startswith("08"):
+                return Fault.UNAVAILABLE
+            case str() if code.startswith("28"):
+                return Fault.ACCESS_REFUSED
+            case _:
+                return Fault.OTHER
+
+
+def run_statement(statement: Executable) -> Upsert:
+    """Return the operation that runs one statement, for a dialect that has an upsert of its own."""
+
+    def run(connection: Connection, row: dict[str, Any]) -> None:
+        connection.execute(statement, row)
+
+    return run
+
+
+def driver_error(error: BaseException) -> BaseException:
+    """Return the driver's own error that SQLAlchemy wrapped, or the error itself."""
+    return error.orig if isinstance(error, DBAPIError) and error.orig is not None else error

@@ -1,0 +1,103 @@
+"""MySQL and MariaDB."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Table, text
+from sqlalchemy.dialects.mysql import DATETIME, LONGTEXT, VARCHAR, insert
+from sqlalchemy.engine import Connection
+from sqlalchemy.types import TypeEngine
+
+from slack_agents_sqlalchemy.dialects.generic import (
+    Backend,
+    Fault,
+    Timestamp,
+    Upsert,
+    run_statement,
+)
+from slack_agents_sqlalchemy.identifiers import digest
+
+_FAULTS = {
+    1040: Fault.UNAVAILABLE,  # too many connections
+    1053: Fault.UNAVAILABLE,  # server shutdown in progress
+    1927: Fault.UNAVAILABLE,  # connection was killed (MariaDB)
+    2002: Fault.UNAVAILABLE,  # no connection through the socket
+    2003: Fault.UNAVAILABLE,  # no connection to the host
+    2005: Fault.UNAVAILABLE,  # unknown host
+    2006: Fault.UNAVAILABLE,  # server has gone away
+    2013: Fault.UNAVAILABLE,  # connection lost during a query
+    2055: Fault.UNAVAILABLE,  # connection lost
+    1044: Fault.ACCESS_REFUSED,  # no right on the database
+    1045: Fault.ACCESS_REFUSED,  # wrong user or password
+    1049: Fault.ACCESS_REFUSED,  # no such database
+    1142: Fault.ACCESS_REFUSED,  # no right on the table
+    1698: Fault.ACCESS_REFUSED,  # wrong way to authenticate
+    1205: Fault.TIMED_OUT,  # lock wait timeout
+    1969: Fault.TIMED_OUT,  # max_statement_time (MariaDB)
+    3024: Fault.TIMED_OUT,  # max_execution_time (MySQL)
+}
+
+
+class DateTime6(Timestamp):
+    """``DATETIME(6)``, in UTC."""
+
+    def column_type(self) -> TypeEngine[Any]:
+        return DATETIME(fsp=6)
+
+    def to_database(self, value: datetime) -> datetime:
+        return value.replace(tzinfo=None)
+
+    def from_database(self, value: datetime) -> datetime:
+        return value.replace(tzinfo=UTC)
+
+
+class MySQL(Backend):
+    """MySQL 8.0 and later, MariaDB 10.6 and later."""
+
+    default_driver = "aiomysql"
+    extra = "mysql"
+    timestamp = DateTime6()
+
+    def connect_arguments(self, driver: str, connect_timeout: float) -> dict[str, Any]:
+        if driver in ("aiomysql", "asyncmy", "pymysql", "mysqldb"):
+            return {"connect_timeout": max(1, round(connect_timeout)), "charset": "utf8mb4"}
+        return {}
+
+    def ascii_type(self, length: int) -> TypeEngine[Any]:
+        return VARCHAR(length, charset="ascii", collation="ascii_bin")
+
+    def large_text_type(self) -> TypeEngine[Any]:
+        return LONGTEXT(charset="utf8mb4", collation="utf8mb4_bin")
+
+    def upsert(self, table: Table, replaced: Sequence[str]) -> Upsert:
+        create = insert(table)
+        return run_statement(
+            create.on_duplicate_key_update({name: create.inserted[name] for name in replaced})
+        )
+
+    @contextmanager
+    def migration_lock(self, connection: Connection, timeout: float) -> Iterator[None]:
+        # The lock's name is shared by the whole server, so it names the database too.
+        database = connection.exec_driver_sql("SELECT DATABASE()").scalar_one()
+        name = {"name": "slack_agents_" + digest(database)}
+        locked = connection.execute(
+            text("SELECT GET_LOCK(:name, :timeout)"), name | {"timeout": timeout}
+        ).scalar()
+        if not locked:
+            raise TimeoutError
+        try:
+            yield
+        finally:
+            # Every statement committed before this one: the connection autocommits.
+            if not connection.invalidated:
+                connection.execute(text("SELECT RELEASE_LOCK(:name)"), name)
+
+    def error_code(self, error: BaseException) -> str | int | None:
+        code = error.args[0] if error.args else None
+        return code if isinstance(code, int) else None
+
+    def classify(self, error: BaseException) -> Fault:
+        code = self.error_code(error)
+        return _FAULTS.get(code, Fault.OTHER) if isinstance(code, int) else Fault.OTHER

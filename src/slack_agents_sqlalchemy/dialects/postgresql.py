@@ -1,0 +1,97 @@
+"""PostgreSQL, and what speaks its protocol."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Table, text
+from sqlalchemy.dialects.postgresql import TIMESTAMP, insert
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.types import TypeEngine
+
+from slack_agents_sqlalchemy.dialects.generic import (
+    Backend,
+    Fault,
+    Timestamp,
+    Upsert,
+    driver_error,
+    run_statement,
+)
+
+_LOCK_KEY = 0x51AC_A6E7_5A1C_0DB1 >> 1  # an arbitrary number, the same in every release
+_LOCK_NOT_AVAILABLE = "55P03"
+
+_FAULTS = {
+    "08": Fault.UNAVAILABLE,  # connection exception
+    "53300": Fault.UNAVAILABLE,  # too many connections
+    "57P01": Fault.UNAVAILABLE,  # admin shutdown
+    "57P02": Fault.UNAVAILABLE,  # crash shutdown
+    "57P03": Fault.UNAVAILABLE,  # cannot connect now
+    "28": Fault.ACCESS_REFUSED,  # invalid authorization
+    "3D000": Fault.ACCESS_REFUSED,  # no such database
+    "42501": Fault.ACCESS_REFUSED,  # insufficient privilege
+    _LOCK_NOT_AVAILABLE: Fault.TIMED_OUT,
+    "57014": Fault.TIMED_OUT,  # query canceled, by statement_timeout or an operator
+}
+
+
+class TimestampTZ(Timestamp):
+    """``TIMESTAMP WITH TIME ZONE``."""
+
+    def column_type(self) -> TypeEngine[Any]:
+        return TIMESTAMP(timezone=True)
+
+    def to_database(self, value: datetime) -> datetime:
+        return value
+
+    def from_database(self, value: datetime) -> datetime:
+        return value.astimezone(UTC)  # psycopg2 answers in the session's time zone
+
+
+class PostgreSQL(Backend):
+    """PostgreSQL 12 and later."""
+
+    default_driver = "asyncpg"
+    extra = "postgresql"
+    timestamp = TimestampTZ()
+
+    def connect_arguments(self, driver: str, connect_timeout: float) -> dict[str, Any]:
+        if driver == "asyncpg":
+            return {"timeout": connect_timeout}
+        return {"connect_timeout": max(1, round(connect_timeout))}
+
+    def upsert(self, table: Table, replaced: Sequence[str]) -> Upsert:
+        create = insert(table)
+        return run_statement(
+            create.on_conflict_do_update(
+                index_elements=table.primary_key.columns,
+                set_={name: create.excluded[name] for name in replaced},
+            )
+        )
+
+    @contextmanager
+    def migration_lock(self, connection: Connection, timeout: float) -> Iterator[None]:
+        # One transaction holds the lock and the migration: it works behind a pooler too, and a
+        # migration that fails leaves nothing behind.
+        connection.exec_driver_sql("BEGIN")
+        try:
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {round(timeout * 1000)}")
+            try:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
+            except DBAPIError as exc:
+                if self.error_code(driver_error(exc)) == _LOCK_NOT_AVAILABLE:
+                    raise TimeoutError from exc
+                raise
+            connection.exec_driver_sql("SET LOCAL lock_timeout = DEFAULT")
+            yield
+        except BaseException:
+            if not connection.invalidated:
+                connection.exec_driver_sql("ROLLBACK")
+            raise
+        connection.exec_driver_sql("COMMIT")
+
+    def classify(self, error: BaseException) -> Fault:
+        code = str(self.error_code(error))
+        return _FAULTS.get(code) or _FAULTS.get(code[:2]) or Fault.OTHER

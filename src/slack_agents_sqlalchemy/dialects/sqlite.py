@@ -1,0 +1,123 @@
+"""SQLite, as a file or in memory."""
+
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Table
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.engine import URL, Connection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import StaticPool
+from sqlalchemy.types import DateTime, TypeEngine
+
+from slack_agents_sqlalchemy.dialects.generic import (
+    Backend,
+    Fault,
+    Timestamp,
+    Upsert,
+    driver_error,
+    run_statement,
+)
+
+_BUSY_TIMEOUT = 30.0  # seconds that a statement waits for another process's write
+
+_FAULTS = {
+    sqlite3.SQLITE_BUSY: Fault.TIMED_OUT,
+    sqlite3.SQLITE_LOCKED: Fault.TIMED_OUT,
+    sqlite3.SQLITE_CANTOPEN: Fault.UNAVAILABLE,
+    sqlite3.SQLITE_READONLY: Fault.ACCESS_REFUSED,
+    sqlite3.SQLITE_PERM: Fault.ACCESS_REFUSED,
+    sqlite3.SQLITE_AUTH: Fault.ACCESS_REFUSED,
+}
+
+
+class ISOText(Timestamp):
+    """ISO 8601 text in UTC with microseconds, which sorts by time."""
+
+    def column_type(self) -> TypeEngine[Any]:
+        return DateTime()
+
+    def to_database(self, value: datetime) -> datetime:
+        return value.replace(tzinfo=None)
+
+    def from_database(self, value: datetime) -> datetime:
+        return value.replace(tzinfo=UTC)
+
+
+class SQLite(Backend):
+    """SQLite 3.35 and later, by the standard library's driver or by aiosqlite."""
+
+    default_driver = "pysqlite"
+    integer_key_is_row_number = True
+    timestamp = ISOText()
+
+    def worker_threads(self, pool_size: int) -> int:
+        return 1  # one connection, and it writes one after the other anyway
+
+    def is_private_memory(self, url: URL) -> bool:
+        return url.database in (None, "", ":memory:") or url.query.get("mode") == "memory"
+
+    def engine_arguments(self, url: URL, pool_size: int) -> dict[str, Any]:
+        return {"poolclass": StaticPool}
+
+    def connect_arguments(self, driver: str, connect_timeout: float) -> dict[str, Any]:
+        return {"check_same_thread": False, "timeout": _BUSY_TIMEOUT}
+
+    def prepare_connection(self, dbapi_connection: Any) -> None:
+        cursor = dbapi_connection.cursor()
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute("PRAGMA synchronous = NORMAL")
+        _use_write_ahead_log(cursor)
+        cursor.close()
+
+    def upsert(self, table: Table, replaced: Sequence[str]) -> Upsert:
+        create = insert(table)
+        return run_statement(
+            create.on_conflict_do_update(
+                index_elements=table.primary_key.columns,
+                set_={name: create.excluded[name] for name in replaced},
+            )
+        )
+
+    @contextmanager
+    def migration_lock(self, connection: Connection, timeout: float) -> Iterator[None]:
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        except DBAPIError as exc:
+            if self.classify(driver_error(exc)) is Fault.TIMED_OUT:
+                raise TimeoutError from exc
+            raise
+        try:
+            yield
+        except BaseException:
+            connection.exec_driver_sql("ROLLBACK")
+            raise
+        connection.exec_driver_sql("COMMIT")
+
+    def error_code(self, error: BaseException) -> str | int | None:
+        code = getattr(error, "sqlite_errorcode", None)
+        return code if isinstance(code, int) else None
+
+    def classify(self, error: BaseException) -> Fault:
+        code = self.error_code(error)
+        # The low byte is the kind of error; the rest refines it.
+        return _FAULTS.get(code & 0xFF, Fault.OTHER) if isinstance(code, int) else Fault.OTHER
+
+
+def _use_write_ahead_log(cursor: Any) -> None:
+    """Switch to WAL, which the file remembers: readers and a writer do not wait for each other."""
+    deadline = time.monotonic() + _BUSY_TIMEOUT
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as exc:
+            # SQLite does not wait here for another process that opens the same new file.
+            if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return

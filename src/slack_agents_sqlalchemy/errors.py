@@ -1,0 +1,61 @@
+"""What can go wrong, by name: one root, and each error is also the builtin a caller would catch."""
+
+
+class StorageError(Exception):
+    """Root of every error that this package raises on purpose."""
+
+
+class ConfigurationError(StorageError, ValueError):
+    """The URL or an option of the provider is missing, misspelt or unusable."""
+
+
+class DriverMissingError(ConfigurationError, ImportError):
+    """The database driver that the URL asks for is not installed."""
+
+
+class NotInitializedError(StorageError, RuntimeError):
+    """A call was made before ``initialize()`` or after ``close()``."""
+
+
+class InvalidValueError(StorageError, ValueError):
+    """An argument holds a value that cannot be stored exactly. Nothing was stored."""
+
+
+class InvalidTypeError(StorageError, TypeError):
+    """An argument is of the wrong type. Nothing was stored."""
+
+
+class NotFoundError(StorageError, LookupError):
+    """The conversation, message or block that a call names does not exist. Nothing was stored."""
+
+
+class DatabaseError(StorageError):
+    """The database refused a statement; the driver's own error is the cause."""
+
+
+class DatabaseUnavailableError(DatabaseError, ConnectionError):
+    """The database cannot be reached, or the connection to it was lost."""
+
+
+class AccessRefusedError(DatabaseError, PermissionError):
+    """The database answers, but refuses this user, password or database name."""
+
+
+class DatabaseTimeoutError(DatabaseError, TimeoutError):
+    """The database did not answer within the time limit."""
+
+
+class SchemaError(StorageError, RuntimeError):
+    """The tables in the database are not those that this version of the package works with."""
+
+
+class SchemaOutdatedError(SchemaError):
+    """The schema is missing or older than the package: it must be upgraded first."""
+
+
+class SchemaTooNewError(SchemaError):
+    """The schema is newer than the package: the package must be updated first."""
+
+
+class MigrationLockedError(SchemaError, TimeoutError):
+    """Another process held the migration lock for longer than the time limit."""

@@ -1,0 +1,153 @@
+"""What a user writes under ``storage:``, read into a URL and settings, or a clear error."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, get_args
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+from slack_agents_sqlalchemy.dialects import backend
+from slack_agents_sqlalchemy.errors import ConfigurationError, DriverMissingError
+
+type Migrate = Literal["auto", "verify", "off"]
+
+_EXAMPLES = "sqlite:///agents.db, postgresql://user:password@host/database, mysql://…, mariadb://…"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The options of the provider, with defaults that need no thought.
+
+    Attributes:
+        migrate: What ``initialize()`` does about the schema: ``auto`` creates and upgrades it,
+            ``verify`` refuses an old one, ``off`` trusts.
+        pool_size: Connections to keep at most; each call uses one.
+        connect_timeout: Seconds to wait for a connection.
+        command_timeout: Seconds that a call may take.
+        echo: Log every statement, without its parameters.
+        engine_options: Further arguments of ``sqlalchemy.create_engine``.
+        connect_args: Further arguments of the driver's ``connect``.
+    """
+
+    migrate: Migrate = "auto"
+    pool_size: int = 10
+    connect_timeout: float = 10.0
+    command_timeout: float = 60.0
+    echo: bool = False
+    engine_options: Mapping[str, Any] = field(default_factory=dict)
+    connect_args: Mapping[str, Any] = field(default_factory=dict)
+
+
+_KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "pool_size": (int, "a whole number of at least 1"),
+    "connect_timeout": ((int, float), "a number of seconds above 0"),
+    "command_timeout": ((int, float), "a number of seconds above 0"),
+    "echo": (bool, "true or false"),
+    "engine_options": (Mapping, "a mapping"),
+    "connect_args": (Mapping, "a mapping"),
+}
+
+
+def parse_options(options: Mapping[str, Any]) -> Options:
+    """Read the options of the provider.
+
+    Raises:
+        ConfigurationError: A key is unknown (the message lists the known ones), or a value is of
+            no use.
+    """
+    known = [option.name for option in fields(Options)]
+    for name in options:
+        if name not in known:
+            close = difflib.get_close_matches(str(name), ["url", *known], n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise ConfigurationError(
+                f"unknown storage option {name!r}.{hint} The options are: url, {', '.join(known)}"
+            )
+    given = {name: value for name, value in options.items() if value is not None}
+    if given.get("migrate") is False:  # YAML reads the bare word `off` as false
+        given["migrate"] = "off"
+    if given.get("migrate", "auto") not in get_args(Migrate.__value__):
+        raise ConfigurationError(
+            f"storage option 'migrate' must be auto, verify or off, not {given['migrate']!r}"
+        )
+    for name, (kind, description) in _KINDS.items():
+        if name not in given:
+            continue
+        value = given[name]
+        misfit = not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)
+        if misfit or (isinstance(value, int | float) and kind is not bool and value <= 0):
+            shown = f", not {value!r}" if isinstance(value, str | int | float) else ""
+            raise ConfigurationError(f"storage option {name!r} must be {description}{shown}")
+    return Options(**given)
+
+
+def parse_url(url: object) -> URL:
+    """Read a database URL and choose the driver where it names none.
+
+    Returns:
+        The URL with the driver that this package is best with; one that names its driver is taken
+        at its word.
+
+    Raises:
+        ConfigurationError: It is missing, no URL, or of an unknown dialect.
+        DriverMissingError: The driver is not installed; the message says what to install.
+    """
+    if url is None or url == "":
+        raise ConfigurationError(
+            f"storage option 'url' is missing: set it to a database URL, as {_EXAMPLES}"
+        )
+    if not isinstance(url, str | URL):
+        raise ConfigurationError(
+            f"storage option 'url' must be text, not {type(url).__name__}; examples: {_EXAMPLES}"
+        )
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError) as exc:
+        # The text is not repeated: what cannot be read cannot have its password hidden.
+        raise ConfigurationError(
+            f"storage option 'url' is not a database URL; examples: {_EXAMPLES}"
+        ) from (None if isinstance(url, str) and "@" in url else exc)
+    if parsed.drivername == "postgres":  # the scheme that hosting services hand out
+        parsed = parsed.set(drivername="postgresql")
+    known = backend(parsed.get_backend_name())
+    if "+" not in parsed.drivername and known.default_driver is not None:
+        parsed = parsed.set(drivername=f"{parsed.drivername}+{known.default_driver}")
+    _require_driver(parsed, known.extra)
+    return parsed
+
+
+def _require_driver(url: URL, extra: str | None) -> None:
+    name, _, driver = url.drivername.partition("+")
+    try:
+        url.get_dialect().import_dbapi()
+    except NoSuchModuleError as exc:
+        raise ConfigurationError(
+            f"SQLAlchemy knows no dialect {url.drivername!r}: correct the beginning of the URL, or "
+            f"install the package that provides it; examples: {_EXAMPLES}"
+        ) from exc
+    except ImportError as exc:
+        default = backend(name).default_driver
+        install = (
+            f"slack-agents-sqlalchemy[{extra}]" if driver == default else _package(exc, driver)
+        )
+        raise DriverMissingError(
+            f"the driver for {url.drivername!r} is not installed: pip install '{install}'"
+        ) from exc
+
+
+def _package(error: ImportError, driver: str) -> str:
+    module = error.name or driver
+    return {
+        "MySQLdb": "mysqlclient",
+        "psycopg": "psycopg[binary]",
+        "psycopg2": "psycopg2-binary",
+    }.get(module, module)
+
+
+def describe(url: URL) -> str:
+    """Show a URL with its password hidden, wherever in the URL it stands."""
+    secret = {"password", "passwd", "sslpassword", "token", "secret"}
+    query = {name: "***" if name.lower() in secret else value for name, value in url.query.items()}
+    return url.set(query=query).render_as_string(hide_password=True)

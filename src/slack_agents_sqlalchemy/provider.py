@@ -1,0 +1,305 @@
+"""The provider: the framework's storage contract on one database."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, cast
+
+from slack_agents.storage.base import BaseStorageProvider, OAuthClientRow, OAuthTokenRow
+from sqlalchemy import Table, func, select
+from sqlalchemy.engine import Engine
+
+from slack_agents_sqlalchemy import migrations, shapes
+from slack_agents_sqlalchemy.database import Database
+from slack_agents_sqlalchemy.dialects import Upsert
+from slack_agents_sqlalchemy.errors import NotFoundError
+from slack_agents_sqlalchemy.models import (
+    Base,
+    Heartbeat,
+    KeyValue,
+    OAuthClient,
+    OAuthToken,
+)
+from slack_agents_sqlalchemy.options import describe, parse_options, parse_url
+from slack_agents_sqlalchemy.statements import (
+    blocks,
+    conversations,
+    heartbeats,
+    oauth,
+    primitives,
+)
+
+
+class Provider(BaseStorageProvider):
+    """Keeps an agent's conversations, plug-in data and OAuth state in any SQLAlchemy database.
+
+    ``storage: {type: slack_agents_sqlalchemy, url: "{DATABASE_URL}"}`` in an agent's
+    ``config.yaml`` is all that a user writes. What each call does is the contract of
+    :class:`slack_agents.storage.base.BaseStorageProvider`.
+
+    Args:
+        url: The database URL: ``sqlite:///agents.db``, ``postgresql://…``, ``mysql://…``,
+            ``mariadb://…`` or any other that SQLAlchemy knows. Without a driver it gets the best
+            one for this package.
+        options: See :class:`slack_agents_sqlalchemy.options.Options`.
+
+    Raises:
+        ConfigurationError: The URL or an option is missing, misspelt or unusable.
+        DriverMissingError: The database driver is not installed.
+    """
+
+    def __init__(self, url: str | None = None, **options: Any) -> None:
+        self._options = parse_options(options)
+        self._database = Database(parse_url(url), self._options)
+        self._set = self._upsert(KeyValue, primitives.SET_REPLACES)
+        self._put_token = self._upsert(OAuthToken, oauth.TOKEN_REPLACES)
+        self._put_client = self._upsert(OAuthClient, oauth.CLIENT_REPLACES)
+        self._put_heartbeat = self._upsert(Heartbeat, heartbeats.REPLACES)
+
+    def _upsert(self, model: type[Base], replaced: Sequence[str]) -> Upsert:
+        return self._database.backend.upsert(cast("Table", model.__table__), replaced)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({describe(self._database.url)!r})"
+
+    # Life cycle
+
+    async def initialize(self) -> None:
+        """Connect, and bring the schema to the state that the option ``migrate`` asks for.
+
+        Raises:
+            DatabaseUnavailableError: The database cannot be reached within ``connect_timeout``.
+            AccessRefusedError: It refuses the user, the password or the database name.
+            SchemaError: The schema is not the one this version works with; the message says what
+                to do.
+        """
+        await self._database.open()
+        try:
+            await migrations.ensure(self._database, self._options)
+        except BaseException:
+            await self._database.close()
+            raise
+
+    async def close(self) -> None:
+        """Close every connection. A second call does nothing."""
+        await self._database.close()
+
+    @property
+    def engine(self) -> Engine:
+        """The SQLAlchemy engine, for statements of your own; the provider disposes of it."""
+        return self._database.engine
+
+    @property
+    def supports_export(self) -> bool:
+        """Whether another process can read what is stored here: all but SQLite in memory."""
+        return not self._database.backend.is_private_memory(self._database.url)
+
+    # Primitives
+
+    async def get(self, namespace: str, key: str) -> dict[str, Any] | None:
+        rows = await self._database.fetch(primitives.GET, primitives.address(namespace, key))
+        return rows[0].value if rows else None
+
+    async def set(self, namespace: str, key: str, value: dict[str, Any]) -> None:
+        row = primitives.setting(namespace, key, value)
+        await self._database.run(lambda connection: self._set(connection, row))
+
+    async def delete(self, namespace: str, key: str) -> None:
+        await self._database.execute(primitives.DELETE, primitives.address(namespace, key))
+
+    async def append(self, namespace: str, key: str, item: dict[str, Any]) -> str:
+        row = primitives.entry(namespace, key, item)
+        return str(await self._database.insert(primitives.APPEND, row))
+
+    async def get_list(self, namespace: str, key: str) -> list[dict[str, Any]]:
+        address = primitives.address(namespace, key)
+        return shapes.list_items(await self._database.fetch(primitives.GET_LIST, address))
+
+    async def query(self, namespace: str, filters: dict[str, Any]) -> list[dict[str, Any]]:
+        rows = await self._database.fetch(*primitives.query(namespace, filters))
+        return shapes.matches(rows, filters)
+
+    # OAuth
+
+    async def get_oauth_token(self, user_id: str, server_id: str) -> OAuthTokenRow | None:
+        owner = oauth.token_owner(user_id, server_id)
+        rows = await self._database.fetch(oauth.GET_TOKEN, owner)
+        return shapes.oauth_token(rows[0]) if rows else None
+
+    async def put_oauth_token(self, user_id: str, server_id: str, row: OAuthTokenRow) -> None:
+        token = oauth.token(user_id, server_id, row)
+        await self._database.run(lambda connection: self._put_token(connection, token))
+
+    async def delete_oauth_token(self, user_id: str, server_id: str) -> None:
+        await self._database.execute(oauth.DELETE_TOKEN, oauth.token_owner(user_id, server_id))
+
+    async def get_oauth_client(self, server_id: str, redirect_uri: str) -> OAuthClientRow | None:
+        owner = oauth.client_owner(server_id, redirect_uri)
+        rows = await self._database.fetch(oauth.GET_CLIENT, owner)
+        return shapes.oauth_client(rows[0]) if rows else None
+
+    async def put_oauth_client(
+        self, server_id: str, redirect_uri: str, row: OAuthClientRow
+    ) -> None:
+        client = oauth.client(server_id, redirect_uri, row)
+        await self._database.run(lambda connection: self._put_client(connection, client))
+
+    async def delete_oauth_client(self, server_id: str, redirect_uri: str) -> None:
+        owner = oauth.client_owner(server_id, redirect_uri)
+        await self._database.execute(oauth.DELETE_CLIENT, owner)
+
+    # Conversations and messages
+
+    async def get_or_create_conversation(
+        self,
+        agent_name: str,
+        channel_id: str,
+        thread_id: str,
+        channel_name: str | None = None,
+    ) -> int:
+        row = conversations.conversation(agent_name, channel_id, thread_id, channel_name)
+        return await self._database.run(
+            lambda connection: conversations.find_or_create(connection, row)
+        )
+
+    async def has_conversation(self, agent_name: str, channel_id: str, thread_id: str) -> bool:
+        thread = conversations.thread(agent_name, channel_id, thread_id)
+        return bool(await self._database.fetch(conversations.FIND, thread))
+
+    async def create_message(
+        self, conversation_id: int | str, user_id: str, user_name: str, user_handle: str
+    ) -> int:
+        row = conversations.message(conversation_id, user_id, user_name, user_handle)
+        message_id = await self._database.insert(conversations.CREATE_MESSAGE, row)
+        if message_id is None:
+            raise NotFoundError(f"there is no conversation {conversation_id}")
+        return message_id
+
+    async def get_message_blocks(
+        self, conversation_id: int | str
+    ) -> list[tuple[int | str, list[dict[str, Any]]]]:
+        rows = await self._database.fetch(blocks.GET_HISTORY, blocks.history(conversation_id))
+        if not rows:
+            raise NotFoundError(f"there is no conversation {conversation_id}")
+        return shapes.message_blocks(rows)
+
+    async def get_messages_with_blocks(self, conversation_id: int | str) -> list[dict[str, Any]]:
+        rows = await self._database.fetch(blocks.GET_EVERYTHING, blocks.history(conversation_id))
+        if not rows:
+            raise NotFoundError(f"there is no conversation {conversation_id}")
+        return shapes.messages_with_blocks(rows)
+
+    async def get_conversations_for_export(
+        self,
+        agent_name: str,
+        *,
+        handle: str | None = None,
+        date_from: str | datetime | None = None,
+        date_to: str | datetime | None = None,
+    ) -> list[dict[str, Any]]:
+        search = conversations.for_export(agent_name, handle, date_from, date_to)
+        return shapes.dicts(await self._database.fetch(*search))
+
+    # Blocks
+
+    async def append_text_block(
+        self,
+        message_id: int | str,
+        text: str,
+        *,
+        is_user: bool = False,
+        source_file_id: int | str | None = None,
+    ) -> None:
+        await self._append(blocks.text(message_id, text, is_user, source_file_id))
+
+    async def append_file_block(
+        self,
+        message_id: int | str,
+        content: dict[str, Any],
+        *,
+        is_user: bool,
+        filename: str,
+        mimetype: str,
+        size_bytes: int,
+        tool_block_id: int | str | None = None,
+    ) -> int:
+        return await self._append(
+            blocks.file(message_id, content, is_user, filename, mimetype, size_bytes, tool_block_id)
+        )
+
+    async def append_tool_block(
+        self,
+        message_id: int | str,
+        *,
+        tool_call_id: str,
+        tool_name: str,
+        tool_input: dict[str, Any],
+        tool_output: str,
+        is_error: bool,
+    ) -> int:
+        return await self._append(
+            blocks.tool(message_id, tool_call_id, tool_name, tool_input, tool_output, is_error)
+        )
+
+    async def append_usage_block(
+        self,
+        message_id: int | str,
+        *,
+        model: str,
+        version: str,
+        input_tokens: int,
+        output_tokens: int,
+        cache_creation_input_tokens: int,
+        cache_read_input_tokens: int,
+        peak_single_call_input_tokens: int,
+        estimated_cost_usd: float | None,
+    ) -> None:
+        await self._append(
+            blocks.usage(
+                message_id,
+                model,
+                version,
+                estimated_cost_usd,
+                input_tokens=input_tokens,
+                output_tokens=output_tokens,
+                cache_creation_input_tokens=cache_creation_input_tokens,
+                cache_read_input_tokens=cache_read_input_tokens,
+                peak_single_call_input_tokens=peak_single_call_input_tokens,
+            )
+        )
+
+    async def get_tool_call(self, tool_call_id: str) -> dict[str, Any] | None:
+        rows = await self._database.fetch(blocks.GET_TOOL_CALL, blocks.tool_call(tool_call_id))
+        return shapes.tool_call(rows[0]) if rows else None
+
+    async def _append(self, block: blocks.Append) -> int:
+        block_id = await self._database.insert(block.statement, block.parameters)
+        if block_id is None:
+            raise await self._missing_parent(block.parameters)
+        return block_id
+
+    async def _missing_parent(self, parameters: dict[str, Any]) -> NotFoundError:
+        if await self._database.fetch(blocks.FIND_MESSAGE, parameters):
+            return NotFoundError(f"there is no block {parameters['referred_id']}")
+        return NotFoundError(f"there is no message {parameters['parent_id']}")
+
+    # Heartbeats
+
+    async def upsert_heartbeat(self, agent_name: str, last_ping_pong_time: float) -> None:
+        row = heartbeats.heartbeat(agent_name, last_ping_pong_time)
+        await self._database.run(lambda connection: self._put_heartbeat(connection, row))
+
+    async def get_heartbeat(self, agent_name: str) -> dict[str, Any] | None:
+        rows = await self._database.fetch(heartbeats.GET, heartbeats.agent(agent_name))
+        return shapes.dicts(rows)[0] if rows else None
+
+    # Beyond the contract
+
+    async def count_rows(self) -> dict[str, int]:
+        """Return the number of rows of each table, by the table's name."""
+        counts = select(
+            *(
+                select(func.count()).select_from(table).scalar_subquery().label(table.name)
+                for table in Base.metadata.sorted_tables
+            )
+        )
+        return shapes.dicts(await self._database.fetch(counts, {}))[0]

@@ -1,0 +1,142 @@
+"""Rows to the dicts that the host expects; no I/O."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from slack_agents.storage.base import OAuthClientRow, OAuthTokenRow
+from sqlalchemy.engine import Row
+
+from slack_agents_sqlalchemy.exact import json_equal
+
+type Rows = Sequence[Row[Any]]
+
+_USAGE = (
+    "model",
+    "version",
+    "input_tokens",
+    "output_tokens",
+    "cache_creation_input_tokens",
+    "cache_read_input_tokens",
+    "peak_single_call_input_tokens",
+    "estimated_cost_usd",
+)
+
+
+def dicts(rows: Rows) -> list[dict[str, Any]]:
+    """Shape rows as dicts by the names of their columns."""
+    return [dict(row._mapping) for row in rows]
+
+
+def oauth_token(row: Row[Any]) -> OAuthTokenRow:
+    """Shape a user's tokens."""
+    return OAuthTokenRow(**row._mapping)
+
+
+def oauth_client(row: Row[Any]) -> OAuthClientRow:
+    """Shape a registered client."""
+    return OAuthClientRow(**row._mapping)
+
+
+def list_items(rows: Rows) -> list[dict[str, Any]]:
+    """Shape rows of (id, value) as items that carry their id."""
+    return [{**row.value, "id": str(row.id)} for row in rows]
+
+
+def matches(rows: Rows, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Shape rows of (is_value, id, value): items first, then values, each oldest first.
+
+    Only those are kept whose fields equal the filters as JSON; None matches null and absent.
+    """
+    ordered = sorted(rows, key=lambda row: (row.is_value, row.id))
+    shaped = [row.value if row.is_value else {**row.value, "id": str(row.id)} for row in ordered]
+    return [
+        value
+        for value in shaped
+        if all(json_equal(value.get(name), wanted) for name, wanted in filters.items())
+    ]
+
+
+def tool_call(row: Row[Any]) -> dict[str, Any]:
+    """Shape a tool call as the host shows it: input readable, output as it came."""
+    return {
+        "tool_name": row.tool_name,
+        "input_json": json.dumps(row.tool_input, indent=2, ensure_ascii=False),
+        "output_json": row.tool_output,
+        "is_error": bool(row.is_error),
+    }
+
+
+def message_blocks(rows: Rows) -> list[tuple[int | str, list[dict[str, Any]]]]:
+    """Shape a conversation as the model will see it: (message id, blocks) by id."""
+    messages: dict[int, list[dict[str, Any]]] = {}
+    for row in _in_order(rows):
+        blocks = messages.setdefault(row.message_id, [])
+        if row.id is not None:
+            blocks.append({"block_type": row.block_type, "content": _content(row)})
+    return list(messages.items())
+
+
+def messages_with_blocks(rows: Rows) -> list[dict[str, Any]]:
+    """Shape a conversation as an export wants it: everything, messages and blocks by id."""
+    messages: dict[int, dict[str, Any]] = {}
+    for row in _in_order(rows):
+        message = messages.get(row.message_id)
+        if message is None:
+            message = messages[row.message_id] = {
+                "id": row.message_id,
+                "user_id": row.user_id,
+                "user_name": row.user_name,
+                "user_handle": row.user_handle,
+                "created_at": row.message_created_at,
+                "blocks": [],
+            }
+        if row.id is not None:
+            message["blocks"].append(_block(row))
+    return list(messages.values())
+
+
+def _in_order(rows: Rows) -> list[Row[Any]]:
+    return sorted(
+        (row for row in rows if row.message_id is not None),
+        key=lambda row: (row.message_id, row.id or 0),
+    )
+
+
+def _block(row: Row[Any]) -> dict[str, Any]:
+    content = _content(row)
+    block = {
+        "id": row.id,
+        "block_type": row.block_type,
+        "content": content,
+        "created_at": row.created_at,
+    }
+    match row.block_type:
+        case "text" | "user_text":
+            block["source_file_id"] = row.source_file_id
+        case "file":
+            content.setdefault("filename", row.filename)
+            content.setdefault("mimeType", row.mimetype or "application/octet-stream")
+            block |= {"filename": row.filename, "size_bytes": row.size_bytes}
+        case "user_file":
+            block |= {"filename": row.filename, "size_bytes": row.size_bytes}
+    return block
+
+
+def _content(row: Row[Any]) -> dict[str, Any]:
+    match row.block_type:
+        case "text" | "user_text":
+            return {"text": row.text}
+        case "tool_use":
+            return {
+                "tool_call_id": row.tool_call_id,
+                "tool_name": row.tool_name,
+                "tool_input": row.tool_input,
+                "tool_output": row.tool_output,
+                "is_error": bool(row.is_error),
+            }
+        case "usage":
+            return {name: getattr(row, name) for name in _USAGE}
+        case _:
+            content: dict[str, Any] = row.content
+            return content

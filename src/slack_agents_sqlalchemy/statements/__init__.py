@@ -1,0 +1,1 @@
+"""What to ask the database: statements built once from the models, and their parameters."""

@@ -1,0 +1,145 @@
+"""Statements of conversations and messages, and of finding conversations for an export."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Executable, insert, literal, select, update
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.sql import bindparam
+
+from slack_agents_sqlalchemy import arguments
+from slack_agents_sqlalchemy.identifiers import digest, next_id
+from slack_agents_sqlalchemy.models import Conversation, Message
+from slack_agents_sqlalchemy.statements.insertion import insert_under
+
+type Parameters = dict[str, Any]
+
+_CREATE_ATTEMPTS = 5
+
+FIND = select(Conversation.id, Conversation.channel_name).where(
+    Conversation.thread_digest == bindparam("thread_digest")
+)
+CREATE = insert(Conversation)
+RENAME_CHANNEL = (
+    update(Conversation)
+    .where(Conversation.id == bindparam("found_id"))
+    .values(channel_name=bindparam("new_name"))
+)
+CREATE_MESSAGE = insert_under(
+    Conversation.id,
+    Message,
+    copied={"conversation_id": Conversation.id},
+    given=("id", "user_handle_digest", "created_at", "user_id", "user_name", "user_handle"),
+    source=Conversation.__table__,
+)
+
+
+def thread(agent_name: str, channel_id: str, thread_id: str) -> Parameters:
+    """Find the conversation of an agent in a thread."""
+    return {
+        "thread_digest": digest(
+            arguments.text("agent_name", agent_name),
+            arguments.text("channel_id", channel_id),
+            arguments.text("thread_id", thread_id),
+        )
+    }
+
+
+def conversation(
+    agent_name: str, channel_id: str, thread_id: str, channel_name: str | None
+) -> Parameters:
+    """Make the row of a conversation, but for its id."""
+    return {
+        **thread(agent_name, channel_id, thread_id),
+        "agent_digest": digest(agent_name),
+        "created_at": datetime.now(UTC),
+        "agent_name": agent_name,
+        "channel_id": channel_id,
+        "channel_name": arguments.optional_text("channel_name", channel_name),
+        "thread_id": thread_id,
+    }
+
+
+def find_or_create(connection: Connection, row: Parameters) -> int:
+    """Return the id of the conversation in a thread, made if it is not there.
+
+    Args:
+        connection: Runs one statement where the conversation is there and its channel has kept
+            its name, and at most two more.
+        row: The row of :func:`conversation`; its channel name replaces another, unless empty.
+    """
+    for attempt in range(1, _CREATE_ATTEMPTS + 1):
+        found = connection.execute(FIND, row).first()
+        if found is not None:
+            name = row["channel_name"]
+            if name and name != found.channel_name:
+                connection.execute(RENAME_CHANNEL, {"found_id": found.id, "new_name": name})
+            return int(found.id)
+        conversation_id = next_id()
+        try:
+            connection.execute(CREATE, {**row, "id": conversation_id})
+        except IntegrityError:  # another was first: look again
+            if attempt == _CREATE_ATTEMPTS:
+                raise
+        else:
+            return conversation_id
+    raise AssertionError("the last attempt returns or raises")
+
+
+def message(
+    conversation_id: int | str, user_id: str, user_name: str, user_handle: str
+) -> Parameters:
+    """Make the row of a message, but for its id."""
+    return {
+        "parent_id": arguments.identifier("conversation", conversation_id),
+        "user_handle_digest": digest(arguments.text("user_handle", user_handle)),
+        "created_at": datetime.now(UTC),
+        "user_id": arguments.text("user_id", user_id),
+        "user_name": arguments.text("user_name", user_name),
+        "user_handle": user_handle,
+    }
+
+
+def for_export(
+    agent_name: str,
+    handle: str | None,
+    date_from: str | datetime | None,
+    date_to: str | datetime | None,
+) -> tuple[Executable, Parameters]:
+    """Build the statement that finds an agent's conversations, by id.
+
+    The filters that are given are met by one message together.
+    """
+    statement = (
+        select(
+            Conversation.id,
+            Conversation.agent_name,
+            Conversation.channel_id,
+            Conversation.channel_name,
+            Conversation.thread_id,
+        )
+        .where(Conversation.agent_digest == bindparam("agent_digest"))
+        .order_by(Conversation.id)
+    )
+    parameters: Parameters = {"agent_digest": digest(arguments.text("agent_name", agent_name))}
+    conditions = []
+    if handle is not None:
+        conditions.append(Message.user_handle_digest == bindparam("handle_digest"))
+        parameters["handle_digest"] = digest(arguments.text("handle", handle))
+    if (earliest := arguments.moment("date_from", date_from)) is not None:
+        conditions.append(Message.created_at >= bindparam("earliest"))
+        parameters["earliest"] = earliest
+    if (latest := arguments.moment("date_to", date_to)) is not None:
+        conditions.append(Message.created_at <= bindparam("latest"))
+        parameters["latest"] = latest
+    if not conditions:
+        return statement, parameters
+    # Not EXISTS: PostgreSQL turns that into a join, and reads every message of every agent.
+    match = (
+        select(literal(1))
+        .where(Message.conversation_id == Conversation.id, *conditions)
+        .limit(1)
+        .scalar_subquery()
+    )
+    return statement.where(match.is_not(None)), parameters

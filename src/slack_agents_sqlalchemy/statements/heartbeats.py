@@ -1,0 +1,31 @@
+"""Statements of heartbeats."""
+
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.sql import bindparam
+
+from slack_agents_sqlalchemy import arguments
+from slack_agents_sqlalchemy.identifiers import digest
+from slack_agents_sqlalchemy.models import Heartbeat
+
+type Parameters = dict[str, Any]
+
+GET = select(Heartbeat.last_ping_pong_time).where(
+    Heartbeat.agent_digest == bindparam("agent_digest")
+)
+REPLACES = ("last_ping_pong_time",)
+
+
+def agent(agent_name: str) -> Parameters:
+    """Find the heartbeat of an agent."""
+    return {"agent_digest": digest(arguments.text("agent_name", agent_name))}
+
+
+def heartbeat(agent_name: str, last_ping_pong_time: float) -> Parameters:
+    """Make the row of a heartbeat."""
+    return {
+        **agent(agent_name),
+        "agent_name": agent_name,
+        "last_ping_pong_time": arguments.number("last_ping_pong_time", last_ping_pong_time),
+    }

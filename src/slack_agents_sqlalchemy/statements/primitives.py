@@ -1,0 +1,118 @@
+"""Statements of the key-value and list primitives."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import orjson
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    delete,
+    insert,
+    literal,
+    or_,
+    select,
+    type_coerce,
+    union_all,
+)
+from sqlalchemy.sql import CompoundSelect, bindparam
+from sqlalchemy.types import Text
+
+from slack_agents_sqlalchemy import arguments, exact
+from slack_agents_sqlalchemy.identifiers import digest, next_id
+from slack_agents_sqlalchemy.models import KeyValue, ListItem
+
+type Parameters = dict[str, Any]
+
+GET = select(KeyValue.value).where(
+    KeyValue.namespace_digest == bindparam("namespace_digest"),
+    KeyValue.key_digest == bindparam("key_digest"),
+)
+DELETE = delete(KeyValue).where(
+    KeyValue.namespace_digest == bindparam("namespace_digest"),
+    KeyValue.key_digest == bindparam("key_digest"),
+)
+APPEND = insert(ListItem)
+GET_LIST = (
+    select(ListItem.id, ListItem.value)
+    .where(
+        ListItem.namespace_digest == bindparam("namespace_digest"),
+        ListItem.key_digest == bindparam("key_digest"),
+    )
+    .order_by(ListItem.id)
+)
+SET_REPLACES = ("value",)
+
+
+def address(namespace: str, key: str) -> Parameters:
+    """Find a value or a list by its namespace and key."""
+    return {
+        "namespace_digest": digest(arguments.text("namespace", namespace)),
+        "key_digest": digest(arguments.text("key", key)),
+    }
+
+
+def entry(namespace: str, key: str, value: dict[str, Any]) -> Parameters:
+    """Make the row of a list item, but for its id."""
+    return {
+        **address(namespace, key),
+        "namespace": namespace,
+        "key": key,
+        "value": arguments.json_object("value", value),
+    }
+
+
+def setting(namespace: str, key: str, value: dict[str, Any]) -> Parameters:
+    """Make the row of a value; its id counts only where the row is new."""
+    return {**entry(namespace, key, value), "id": next_id()}
+
+
+def query(namespace: str, filters: Mapping[str, Any]) -> tuple[CompoundSelect[Any], Parameters]:
+    """Build the statement that finds at least the values which match ``filters``.
+
+    SQL narrows and Python decides: the rows hold every match, and maybe others.
+
+    Returns:
+        The statement, with columns ``is_value``, ``id`` and ``value``, and its parameters.
+    """
+    arguments.json_object("filters", filters)
+    exact.dump_json(filters)  # refuses a filter that JSON cannot hold
+    items: Select[Any] = select(
+        literal(0).label("is_value"), ListItem.id.label("id"), ListItem.value.label("value")
+    ).where(ListItem.namespace_digest == bindparam("namespace_digest"))
+    values: Select[Any] = select(literal(1), KeyValue.id, KeyValue.value).where(
+        KeyValue.namespace_digest == bindparam("namespace_digest")
+    )
+    for name, wanted in filters.items():
+        if name == "id":  # an item's id is not in its stored value
+            items = items.where(ListItem.id == _item_id(wanted))
+        elif (pair := _as_stored(name, wanted)) is not None:
+            items = items.where(_may_hold(ListItem.value, pair))
+            values = values.where(_may_hold(KeyValue.value, pair))
+    return union_all(items, values), {
+        "namespace_digest": digest(arguments.text("namespace", namespace))
+    }
+
+
+def _as_stored(name: str, wanted: object) -> str | None:
+    """Return how the field stands in stored JSON, or None where it can be written in many ways."""
+    if not isinstance(wanted, str):
+        return None
+    try:
+        return orjson.dumps({name: wanted})[1:-1].decode()
+    except TypeError:  # lone surrogates
+        return None
+
+
+def _may_hold(column: Any, pair: str) -> ColumnElement[bool]:
+    stored = type_coerce(column, Text)
+    # What orjson could not write begins with a space, and may spell the field in another way.
+    return or_(stored.contains(pair, autoescape=True), stored.startswith(" "))
+
+
+def _item_id(wanted: object) -> int:
+    if isinstance(wanted, str):
+        with suppress(ValueError, LookupError):
+            return arguments.identifier("item", wanted)
+    return 0  # no item has it
