@@ -14,7 +14,7 @@ from slack_agents_sqlalchemy import migrations
 from slack_agents_sqlalchemy._version import __version__
 from slack_agents_sqlalchemy.database import Database
 from slack_agents_sqlalchemy.errors import StorageError
-from slack_agents_sqlalchemy.options import Options, describe, parse_url
+from slack_agents_sqlalchemy.options import Migrate, Options, describe, parse_url
 
 app = typer.Typer(
     help="Look after the database of your Slack agents.",
@@ -57,7 +57,7 @@ def main(
 def upgrade(url: _DatabaseUrl = None) -> None:
     """Create the tables, or upgrade them to this version's schema. Safe to run at any time."""
     with _reporting():
-        before, shown = _with_database(url, _upgrade)
+        before, shown = _with_database(url, _upgrade, migrate="auto")
     if before == migrations.HEAD:
         _say(f"{shown} is up to date (revision {before})")
     else:
@@ -68,7 +68,7 @@ def upgrade(url: _DatabaseUrl = None) -> None:
 def current(url: _DatabaseUrl = None) -> None:
     """Show at which revision the schema is. Changes nothing."""
     with _reporting():
-        revision, _ = _with_database(url, _current)
+        revision, _ = _with_database(url, _current, migrate="verify")
     _say(revision or "no schema yet")
 
 
@@ -76,7 +76,7 @@ def current(url: _DatabaseUrl = None) -> None:
 def check(url: _DatabaseUrl = None) -> None:
     """Exit with 0 where the schema is this version's, else say what to do and exit with 1."""
     with _reporting():
-        revision, shown = _with_database(url, _current)
+        revision, shown = _with_database(url, _current, migrate="verify")
         migrations.require_head(revision)
     _say(f"{shown} is up to date (revision {revision})")
 
@@ -113,13 +113,13 @@ async def _current(database: Database) -> str | None:
 
 
 def _with_database[T](
-    url: str | None, task: Callable[[Database], Coroutine[Any, Any, T]]
+    url: str | None, task: Callable[[Database], Coroutine[Any, Any, T]], *, migrate: Migrate
 ) -> tuple[T, str]:
     """Run a task on an open database; return its result, and the URL to show."""
     parsed = parse_url(url)
 
     async def open_and_run() -> T:
-        database = Database(parsed, Options())
+        database = Database(parsed, Options(migrate=migrate))
         await database.open()
         try:
             return await task(database)

@@ -20,9 +20,7 @@ class Id(TypeDecorator[int]):
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         # SQLite makes a column the row's own number only when its type says exactly INTEGER.
-        return dialect.type_descriptor(
-            Integer() if backend(dialect.name).integer_key_is_row_number else BigInteger()
-        )
+        return Integer() if backend(dialect.name).integer_key_is_row_number else BigInteger()
 
 
 class Digest(TypeDecorator[str]):
@@ -32,7 +30,7 @@ class Digest(TypeDecorator[str]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        return dialect.type_descriptor(backend(dialect.name).ascii_type(DIGEST_LENGTH))
+        return backend(dialect.name).ascii_type(DIGEST_LENGTH)
 
 
 class ExactText(TypeDecorator[str]):
@@ -46,7 +44,7 @@ class ExactText(TypeDecorator[str]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        return dialect.type_descriptor(backend(dialect.name).large_text_type())
+        return backend(dialect.name).large_text_type()
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         return None if value is None else exact.encode_text(value)
@@ -62,7 +60,7 @@ class ExactJSON(TypeDecorator[dict[str, Any]]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        return dialect.type_descriptor(backend(dialect.name).large_text_type())
+        return backend(dialect.name).large_text_type()
 
     def process_bind_param(self, value: dict[str, Any] | None, dialect: Dialect) -> str | None:
         return None if value is None else exact.dump_json(value)
@@ -82,7 +80,7 @@ class UTCDateTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        return dialect.type_descriptor(backend(dialect.name).timestamp.column_type())
+        return backend(dialect.name).timestamp.column_type()
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
         if value is None:

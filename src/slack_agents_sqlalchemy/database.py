@@ -71,6 +71,10 @@ class Database:
         """
         if self._engine is not None:
             return
+        if self._options.migrate != "auto" and self.backend.is_missing(self.url):
+            raise DatabaseUnavailableError(
+                f"{describe(self.url)} does not exist: run slack-agents-db upgrade to create it"
+            )
         self._engine = self._create_engine()
         is_async = self._engine.dialect.is_async
         threads = self.backend.worker_threads(self._options.pool_size)

@@ -62,6 +62,10 @@ class Backend:
         """Return whether the database lives in this process and goes with it."""
         return False
 
+    def is_missing(self, url: URL) -> bool:
+        """Return whether connecting would make the database, which is not there yet."""
+        return False
+
     def engine_arguments(self, url: URL, pool_size: int) -> dict[str, Any]:
         """Return arguments of ``create_engine`` that this dialect needs."""
         return {"pool_size": pool_size, "max_overflow": 0, "pool_use_lifo": True}

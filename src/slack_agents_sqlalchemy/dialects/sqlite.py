@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Table
@@ -60,6 +61,11 @@ class SQLite(Backend):
 
     def is_private_memory(self, url: URL) -> bool:
         return url.database in (None, "", ":memory:") or url.query.get("mode") == "memory"
+
+    def is_missing(self, url: URL) -> bool:
+        if self.is_private_memory(url) or url.query.get("uri"):
+            return False
+        return not Path(url.database or "").exists()
 
     def engine_arguments(self, url: URL, pool_size: int) -> dict[str, Any]:
         return {"poolclass": StaticPool}

@@ -1,0 +1,69 @@
+"""Run the demo or the tests from a fresh checkout; needs nothing but Python.
+
+    python3 dev.py demo     replay agent threads into a database and show what was stored
+    python3 dev.py test     run every test
+    python3 dev.py lint     check style, types and the direction of imports
+    python3 dev.py wheel    build the wheel
+
+What is missing is installed into `.venv` beside this file: Python 3.12 is looked for, uv comes
+from PyPI where it is not there. Further arguments go to the demo or to pytest.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+TOOLS = ROOT / ".tools"
+SCRIPTS = VENV / ("Scripts" if os.name == "nt" else "bin")
+
+COMMANDS = {
+    "demo": [["slack-agents-db", "demo"]],
+    "test": [["pytest"]],
+    "lint": [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"], ["lint-imports"]],
+    "wheel": [["uv", "build", "--wheel"]],
+}
+
+
+def main() -> int:
+    if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
+        print(__doc__)
+        return 2
+    os.chdir(ROOT)
+    uv = find_uv()
+    install(uv)
+    *before, last = COMMANDS[sys.argv[1]]
+    for program, *arguments in [*before, last + sys.argv[2:]]:
+        command = uv if program == "uv" else [str(SCRIPTS / program)]
+        status = subprocess.call([*command, *arguments])
+        if status:
+            return status
+    return 0
+
+
+def install(uv: list) -> None:
+    """Install the project and its tools into `.venv`, which takes a second when all is there."""
+    if not (VENV / "pyvenv.cfg").is_file():
+        subprocess.check_call([*uv, "venv", "--quiet", "--python", "3.12", str(VENV)])
+    target = ["--python", str(VENV), "--editable", ".[all]", "--group", "dev"]
+    subprocess.check_call([*uv, "pip", "install", "--quiet", *target])
+
+
+def find_uv() -> list:
+    """Return the command that runs uv, installed from PyPI into `.tools` where it is missing."""
+    found = shutil.which("uv")
+    if found:
+        return [found]
+    program = TOOLS / "bin" / ("uv.exe" if os.name == "nt" else "uv")
+    if not program.is_file():
+        print("installing uv from PyPI ...", file=sys.stderr)
+        target = ["--quiet", "--disable-pip-version-check", "--target", str(TOOLS), "uv"]
+        subprocess.check_call([sys.executable, "-m", "pip", "install", *target])
+    return [str(program)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

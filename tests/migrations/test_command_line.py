@@ -1,0 +1,84 @@
+"""The commands that an operator runs: alembic in a checkout, `slack-agents-db` anywhere."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from slack_agents_sqlalchemy import migrations
+
+CHECKOUT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.durable
+
+
+def command(program: str, *arguments: str, url: str | None = None) -> tuple[int, str]:
+    environment = {**os.environ, "COLUMNS": "200"} | ({"DATABASE_URL": url} if url else {})
+    done = subprocess.run(
+        [Path(sys.executable).parent / program, *arguments],
+        cwd=CHECKOUT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_alembic_upgrades_from_the_checkout(fresh_url: str):
+    status, output = command("alembic", "upgrade", "head", url=fresh_url)
+    assert status == 0, output
+    assert f"-> {migrations.HEAD}" in output
+    assert command("slack-agents-db", "check", url=fresh_url)[0] == 0
+    assert command("alembic", "check", url=fresh_url)[0] == 0
+
+
+def test_alembic_without_a_url_says_what_to_set(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    status, output = command("alembic", "upgrade", "head")
+    assert status == 1
+    assert "set the environment variable DATABASE_URL" in output
+
+
+def test_alembic_writes_the_upgrade_as_sql(fresh_url: str):
+    status, output = command("alembic", "upgrade", "head", "--sql", url=fresh_url)
+    assert status == 0, output
+    assert "CREATE TABLE IF NOT EXISTS slack_agents_blocks" in output
+    assert command("slack-agents-db", "current", url=fresh_url) != (0, f"{migrations.HEAD}\n")
+
+
+def test_upgrade_current_and_check_tell_where_the_schema_stands(fresh_url: str):
+    status, output = command("slack-agents-db", "check", url=fresh_url)
+    assert status == 1
+    assert "slack-agents-db upgrade" in output
+
+    status, output = command("slack-agents-db", "upgrade", "--url", fresh_url)
+    assert (status, "upgraded from nothing to revision 0001" in output) == (0, True), output
+
+    status, output = command("slack-agents-db", "upgrade", "--url", fresh_url)
+    assert (status, "is up to date" in output) == (0, True), output
+
+    assert command("slack-agents-db", "current", url=fresh_url) == (0, f"{migrations.HEAD}\n")
+    status, output = command("slack-agents-db", "check", url=fresh_url)
+    assert (status, "is up to date" in output) == (0, True), output
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgresql://someone:sesame@127.0.0.1:1/agents", "someone:***@127.0.0.1:1/agents"),
+        ("nonsense", "is not a database URL"),
+        ("prologue://somewhere", "SQLAlchemy knows no dialect 'prologue'"),
+        ("", "'url' is missing"),
+    ],
+)
+def test_a_url_of_no_use_is_one_line_that_helps(url: str, said: str):
+    status, output = command("slack-agents-db", "upgrade", "--url", url)
+    assert status == 1
+    assert said in output
+    assert "sesame" not in output
+    assert len(output.splitlines()) == 1

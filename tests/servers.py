@@ -1,0 +1,444 @@
+"""Database servers for the tests: the one that is named, the one that answers, or a private one.
+
+Each server is looked for on four roads, the first that leads somewhere is taken:
+
+1. the URL in its environment variable (of an administrator; anything wrong with it is an error);
+2. a server that answers on its usual loopback port without a password;
+3. its programs are installed: a private server in a temporary directory, on a free loopback port;
+4. none: `ServerMissingError`, whose text says what to install.
+
+Databases get names of their own and are dropped by `Server.close`; no other database is touched.
+`SLACK_AGENTS_TEST_PRIVATE_SERVERS=1` skips the second road.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack, suppress
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import asyncpg
+import pymysql
+from sqlalchemy import URL, make_url
+
+PRIVATE_ONLY = "SLACK_AGENTS_TEST_PRIVATE_SERVERS"
+VERSION_TABLE = "slack_agents_alembic_version"
+CONNECT_SECONDS = 5
+START_SECONDS = 60
+STOP_SECONDS = 30
+
+
+class ServerMissingError(Exception):
+    """There is no server and none can be started; the text says what to install."""
+
+
+class ServerBrokenError(Exception):
+    """A private server was started and did not come up; the text ends with what it printed."""
+
+
+class Server(ABC):
+    """A server on which tests create databases of their own, through one administrator's login."""
+
+    #: Environment variable that names an administrator's URL.
+    variable: ClassVar[str]
+    #: Administrators' URLs that are tried on this machine.
+    usual_urls: ClassVar[tuple[str, ...]]
+    #: What connecting raises when nobody is there or the login is refused.
+    refusals: ClassVar[tuple[type[Exception], ...]]
+
+    def __init__(self, url: URL) -> None:
+        self._url = url
+        self._databases: list[str] = []
+        self._process: PrivateProcess | None = None
+
+    @classmethod
+    def find(cls) -> Self:
+        """Return a server by the first road that leads to one.
+
+        Raises:
+            ServerMissingError: no road does.
+            ServerBrokenError: a private server did not come up.
+        """
+        if named := os.environ.get(cls.variable):
+            return cls(make_url(named))
+        if os.environ.get(PRIVATE_ONLY) != "1":
+            for url in cls.usual_urls:
+                with suppress(*cls.refusals):
+                    return cls(make_url(url))
+        return cls.start()
+
+    @classmethod
+    @abstractmethod
+    def start(cls) -> Self:
+        """Start a private server, or raise `ServerMissingError` without its programs."""
+
+    def create_database(self) -> str:
+        """Create an empty database and return its URL."""
+        name = f"sa_test_{os.getpid()}_{secrets.token_hex(4)}"
+        self._create(name)
+        self._databases.append(name)
+        return self._url.set(database=name).render_as_string(hide_password=False)
+
+    def drop_database(self, url: str) -> None:
+        """Drop a database that `create_database` made."""
+        name = str(make_url(url).database)
+        self._databases.remove(name)
+        self._drop(name)
+
+    @abstractmethod
+    def empty_tables(self, url: str) -> None:
+        """Empty every table of the package in this database, but the one with the revision."""
+
+    def close(self) -> None:
+        """Drop the databases that are left, log out, and stop the server if it is private."""
+        with ExitStack() as stack:
+            if self._process:
+                stack.callback(self._process.stop)
+            stack.callback(self._log_out)
+            while self._databases:
+                self._drop(self._databases.pop())
+
+    @classmethod
+    def _log_in_when_ready(cls, url: str, process: PrivateProcess) -> Self:
+        """Log in to the private server as soon as it lets us, or stop it and say why it did not."""
+        deadline = time.monotonic() + START_SECONDS
+        try:
+            while True:
+                try:
+                    server = cls(make_url(url))
+                except cls.refusals as refusal:
+                    if not process.is_running or time.monotonic() > deadline:
+                        raise ServerBrokenError(process.output) from refusal
+                    time.sleep(0.05)
+                else:
+                    server._process = process
+                    return server
+        except BaseException:
+            process.stop()
+            raise
+
+    @abstractmethod
+    def _create(self, name: str) -> None: ...
+
+    @abstractmethod
+    def _drop(self, name: str) -> None: ...
+
+    @abstractmethod
+    def _log_out(self) -> None: ...
+
+
+class PostgreSQL(Server):
+    """PostgreSQL; asyncpg runs on an event loop that only these administrator's calls use."""
+
+    variable = "SLACK_AGENTS_TEST_POSTGRESQL_URL"
+    usual_urls = (
+        "postgresql://root@127.0.0.1:5432/postgres",
+        "postgresql://postgres@127.0.0.1:5432/postgres",
+    )
+    refusals = (OSError, asyncpg.PostgresError)
+
+    def __init__(self, url: URL) -> None:
+        super().__init__(url)
+        self._loop = asyncio.new_event_loop()
+        self._logins: dict[str, asyncpg.Connection] = {}
+        try:
+            self._admin = self._log_in(url)
+        except BaseException:
+            self._loop.close()
+            raise
+
+    @classmethod
+    def start(cls) -> Self:
+        programs = find_programs("initdb", "postgres", folders=postgresql_folders())
+        if programs is None:
+            raise ServerMissingError("PostgreSQL is not installed: apt-get install postgresql")
+        initdb, postgres = programs
+        port = free_port()
+        process = PrivateProcess(owners=("postgres", "nobody"))
+        data = str(process.directory / "data")
+        with stopped_on_error(process):
+            process.run(
+                *(
+                    initdb,
+                    "--pgdata",
+                    data,
+                    "--username",
+                    "postgres",
+                    "--auth",
+                    "trust",
+                ),
+                *("--encoding", "UTF8", "--no-locale", "--no-sync"),
+            )
+            process.serve(
+                *(postgres, "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", ""),
+                *(
+                    "-c",
+                    "fsync=off",
+                    "-c",
+                    "synchronous_commit=off",
+                    "-c",
+                    "full_page_writes=off",
+                ),
+                stop_signal=signal.SIGINT,
+            )
+        return cls._log_in_when_ready(f"postgresql://postgres@127.0.0.1:{port}/postgres", process)
+
+    def empty_tables(self, url: str) -> None:
+        login = self._logins.get(url)
+        if login is None:
+            login = self._logins[url] = self._log_in(make_url(url))
+            self._run(login.execute("SET lock_timeout = '10s'"))
+        # DELETE, because TRUNCATE makes new files and takes twenty times as long on few rows.
+        deletions = [f"DELETE FROM {table};" for table in self._children_first(login)]
+        self._run(login.execute("".join(deletions)))
+
+    def _children_first(self, login: asyncpg.Connection) -> list[str]:
+        tables = self._run(
+            login.fetch(
+                "SELECT oid::regclass::text AS name, ARRAY("
+                "  SELECT conrelid::regclass::text FROM pg_constraint"
+                "  WHERE contype = 'f' AND confrelid = pg_class.oid AND conrelid <> pg_class.oid"
+                ") AS children FROM pg_class WHERE relkind = 'r'"
+                " AND relname LIKE 'slack\\_agents\\_%' AND relname <> $1",
+                VERSION_TABLE,
+            )
+        )
+        return list(TopologicalSorter({t["name"]: t["children"] for t in tables}).static_order())
+
+    def _create(self, name: str) -> None:
+        self._run(self._admin.execute(f'CREATE DATABASE "{name}"'))
+
+    def _drop(self, name: str) -> None:
+        for url in [url for url in self._logins if make_url(url).database == name]:
+            self._run(self._logins.pop(url).close())
+        self._run(self._admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
+
+    def _log_in(self, url: URL) -> asyncpg.Connection:
+        dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        return self._run(asyncpg.connect(dsn, timeout=CONNECT_SECONDS))
+
+    def _log_out(self) -> None:
+        for login in (*self._logins.values(), self._admin):
+            self._run(login.close())
+        self._loop.close()
+
+    def _run[T](self, call: Coroutine[Any, Any, T]) -> T:
+        return self._loop.run_until_complete(call)
+
+
+class MariaDB(Server):
+    """MariaDB, or a MySQL server that is named or answers."""
+
+    variable = "SLACK_AGENTS_TEST_MARIADB_URL"
+    usual_urls = ("mariadb://root@127.0.0.1:3306",)
+    refusals = (OSError, pymysql.MySQLError)
+
+    def __init__(self, url: URL) -> None:
+        super().__init__(url.set(drivername="mariadb"))
+        self._admin = pymysql.connect(
+            host=url.host or "127.0.0.1",
+            port=url.port or 3306,
+            user=url.username,
+            password=url.password or "",
+            connect_timeout=CONNECT_SECONDS,
+            autocommit=True,
+        )
+        self._execute("SET SESSION lock_wait_timeout = 10, innodb_lock_wait_timeout = 10")
+
+    @classmethod
+    def start(cls) -> Self:
+        programs = find_programs("mariadb-install-db", "mariadbd") or find_programs(
+            "mariadb-install-db", "mysqld"
+        )
+        if programs is None:
+            raise ServerMissingError("MariaDB is not installed: apt-get install mariadb-server")
+        install, mariadbd = programs
+        port = free_port()
+        process = PrivateProcess(owners=("mysql", "nobody"))
+        data = f"--datadir={process.directory / 'data'}"
+        with stopped_on_error(process):
+            process.run(
+                *(
+                    install,
+                    "--no-defaults",
+                    data,
+                    "--auth-root-authentication-method=normal",
+                ),
+                "--skip-test-db",
+            )
+            process.serve(
+                *(
+                    mariadbd,
+                    "--no-defaults",
+                    data,
+                    f"--port={port}",
+                    "--bind-address=127.0.0.1",
+                ),
+                f"--socket={process.directory / 'socket'}",
+                *(
+                    "--innodb-flush-log-at-trx-commit=0",
+                    "--innodb-buffer-pool-size=64M",
+                ),
+                stop_signal=signal.SIGTERM,
+            )
+        return cls._log_in_when_ready(f"mariadb://root@127.0.0.1:{port}", process)
+
+    def empty_tables(self, url: str) -> None:
+        name = str(make_url(url).database)
+        tables = self._execute(
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = %s"
+            " AND table_name LIKE 'slack\\_agents\\_%%' AND table_name <> %s",
+            (name, VERSION_TABLE),
+        )
+        # DELETE, because TRUNCATE is DDL and takes ten times as long on few rows.
+        self._execute("SET SESSION foreign_key_checks = 0")
+        self._admin.begin()
+        for (table,) in tables:
+            self._execute(f"DELETE FROM `{name}`.`{table}`")
+        self._admin.commit()
+        self._execute("SET SESSION foreign_key_checks = 1")
+
+    def _create(self, name: str) -> None:
+        self._execute(f"CREATE DATABASE `{name}`")
+
+    def _drop(self, name: str) -> None:
+        self._execute(f"DROP DATABASE IF EXISTS `{name}`")
+
+    def _log_out(self) -> None:
+        self._admin.close()
+
+    def _execute(self, statement: str, parameters: tuple[str, ...] | None = None) -> list[Any]:
+        with self._admin.cursor() as cursor:
+            cursor.execute(statement, parameters)
+            return list(cursor.fetchall())
+
+
+class PrivateProcess:
+    """A server program with a temporary directory of its own; `stop` ends one, removes the other.
+
+    Server programs refuse to run as root: root runs them as the first of `owners` that exists.
+    """
+
+    def __init__(self, owners: tuple[str, ...]) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="sa_test_"))
+        self._output = self.directory / "output.txt"
+        self._output.touch()
+        self._server: subprocess.Popen[bytes] | None = None
+        self._stop_signal = signal.SIGTERM
+        self._identity: dict[str, Any] = {}
+        if os.geteuid() == 0:
+            account = next(account_of(owners))
+            os.chown(self.directory, account.pw_uid, account.pw_gid)
+            self._identity = {
+                "user": account.pw_uid,
+                "group": account.pw_gid,
+                "extra_groups": [],
+            }
+
+    def run(self, *command: str) -> None:
+        """Run a command of the server to its end."""
+        with self._output.open("ab") as output:
+            done = subprocess.run(command, check=False, **self._settings(output))
+        if done.returncode != 0:
+            raise ServerBrokenError(self.output)
+
+    def serve(self, *command: str, stop_signal: signal.Signals) -> None:
+        """Start the server itself; it is ready once it answers."""
+        self._stop_signal = stop_signal
+        with self._output.open("ab") as output:
+            self._server = subprocess.Popen(command, **self._settings(output))
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the server has neither failed nor been stopped."""
+        return self._server is not None and self._server.poll() is None
+
+    @property
+    def output(self) -> str:
+        """The last that the programs printed."""
+        return self._output.read_text(errors="replace")[-4000:]
+
+    def stop(self) -> None:
+        """End the server, by force when it does not listen, and remove its directory."""
+        if self._server is not None:
+            self._server.send_signal(self._stop_signal)
+            try:
+                self._server.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._server.kill()
+                self._server.wait()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _settings(self, output: Any) -> dict[str, Any]:
+        return {
+            "stdin": subprocess.DEVNULL,
+            "stdout": output,
+            "stderr": subprocess.STDOUT,
+            "cwd": self.directory,
+            # A terminal's Ctrl-C is for pytest, which then stops the server in good order.
+            "start_new_session": True,
+            **self._identity,
+        }
+
+
+def account_of(owners: tuple[str, ...]) -> Iterator[pwd.struct_passwd]:
+    """Yield the accounts of this machine that have one of these names."""
+    for name in owners:
+        with suppress(KeyError):
+            yield pwd.getpwnam(name)
+
+
+def stopped_on_error(process: PrivateProcess) -> ExitStack:
+    """Return a context that stops the process when its body raises."""
+    stack = ExitStack()
+
+    def stop(error: type[BaseException] | None, *_: object) -> None:
+        if error is not None:
+            process.stop()
+
+    stack.push(stop)
+    return stack
+
+
+def find_programs(*names: str, folders: tuple[str, ...] = ()) -> list[str] | None:
+    """Return the paths of these programs, or None unless all are installed."""
+    usual = (os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin")
+    search = os.pathsep.join((*folders, *usual))
+    paths = [shutil.which(name, path=search) for name in names]
+    return None if None in paths else [str(path) for path in paths]
+
+
+def postgresql_folders() -> tuple[str, ...]:
+    """Return the folders where Debian keeps PostgreSQL's programs, the newest version first."""
+
+    def version(folder: Path) -> float:
+        return float(folder.parent.name)
+
+    folders = Path("/usr/lib/postgresql").glob("*/bin")
+    return tuple(str(folder) for folder in sorted(folders, key=version, reverse=True))
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+FINDERS: dict[str, Callable[[], Server]] = {
+    "postgresql": PostgreSQL.find,
+    "mariadb": MariaDB.find,
+}
