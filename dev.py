@@ -28,15 +28,16 @@ COMMANDS = {
 }
 
 
-def main() -> int:
-    if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
+def main(task: str = "", *further: str) -> int:
+    """Do what the first argument says, and return the exit status."""
+    if task not in COMMANDS:
         print(__doc__)
         return 2
     os.chdir(ROOT)
     uv = find_uv()
     install(uv)
-    *before, last = COMMANDS[sys.argv[1]]
-    for program, *arguments in [*before, last + sys.argv[2:]]:
+    *before, last = COMMANDS[task]
+    for program, *arguments in [*before, [*last, *further]]:
         command = uv if program == "uv" else [str(SCRIPTS / program)]
         status = subprocess.call([*command, *arguments])
         if status:
@@ -66,4 +67,4 @@ def find_uv() -> list:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))

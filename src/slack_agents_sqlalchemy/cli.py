@@ -1,6 +1,8 @@
 """The command line ``slack-agents-db``: what an operator does to the database."""
 
 import asyncio
+import io
+import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,12 +47,15 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def main(
     *,
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - its callback acts
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
     """Look after the database of your Slack agents."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a sign shows ?
 
 
 @app.command()
@@ -83,7 +88,11 @@ def check(url: _DatabaseUrl = None) -> None:
 
 @app.command()
 def demo(
-    url: _DatabaseUrl = None,
+    url: Annotated[
+        str | None,
+        # Not DATABASE_URL: made-up threads do not belong where that may point.
+        typer.Option(help="Database URL; without it, a SQLite file in the output directory."),
+    ] = None,
     output: Annotated[
         Path, typer.Option(help="Where the HTML export goes, and the SQLite file without --url.")
     ] = Path("demo-output"),
@@ -131,9 +140,9 @@ def _with_database[T](
 
 @contextmanager
 def _reporting() -> Iterator[None]:
-    """Turn an error that this package raises on purpose into one line and exit status 1."""
+    """Turn an error that a user can mend into one line and exit status 1."""
     try:
         yield
-    except StorageError as exc:
+    except (StorageError, OSError) as exc:
         _errors.print(f"[red]Error:[/] {escape(str(exc))}", soft_wrap=True)
         raise typer.Exit(1) from exc

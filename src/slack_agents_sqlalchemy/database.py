@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from sqlalchemy import Executable, create_engine, event
-from sqlalchemy.engine import URL, Connection, Engine, Row
+from sqlalchemy.engine import URL, Connection, Engine, ExceptionContext, Row
 from sqlalchemy.exc import (
     ArgumentError,
     DBAPIError,
@@ -24,6 +24,7 @@ from slack_agents_sqlalchemy.errors import (
     DatabaseError,
     DatabaseTimeoutError,
     DatabaseUnavailableError,
+    InvalidValueError,
     NotInitializedError,
     StorageError,
 )
@@ -34,6 +35,7 @@ from slack_agents_sqlalchemy.runner import GreenletRunner, Runner, ThreadRunner
 type Parameters = Mapping[str, Any]
 
 _IDLE_SECONDS = 30.0  # a connection unused for longer is checked before it is used
+_LARGE_STATEMENT = 100_000  # bytes; no server's limit is lower
 _INSERT_ATTEMPTS = 5  # each with a new id; one collision needs two processes in one microsecond
 
 
@@ -178,6 +180,7 @@ class Database:
                 f"{describe(self.url)} did not answer within {limit:g} s"
             ) from exc
         except (SQLAlchemyError, OSError) as exc:
+            await self._refuse_what_is_too_large(exc)
             self._translate(exc)
         except Exception as exc:
             # Drivers raise errors of their own kind from connect(), past SQLAlchemy.
@@ -209,10 +212,16 @@ class Database:
         event.listen(engine, "connect", self._on_connect)
         event.listen(engine, "checkin", _note_use)
         event.listen(engine, "checkout", self._check_idle)
+        event.listen(engine, "handle_error", self._mark_lost)
         return engine
 
     def _on_connect(self, dbapi_connection: Any, _record: Any) -> None:
         self.backend.prepare_connection(dbapi_connection)
+
+    def _mark_lost(self, context: ExceptionContext) -> None:
+        """Have the pool drop a connection whose driver can no longer use it."""
+        if self.backend.classify(context.original_exception) is Fault.UNAVAILABLE:
+            context.is_disconnect = True
 
     def _check_idle(self, dbapi_connection: Any, record: Any, _proxy: Any) -> None:
         used_at = record.info.get("used_at")
@@ -231,6 +240,21 @@ class Database:
             if self._closed
             else "the storage is not initialized: call initialize() first"
         )
+
+    async def _refuse_what_is_too_large(self, error: Exception) -> None:
+        """Raise where the server dropped the connection for the size of a statement."""
+        setting = self.backend.size_setting
+        if setting is None or not isinstance(error, DBAPIError) or not error.connection_invalidated:
+            return
+        size = self.backend.statement_size(error.params if isinstance(error.params, tuple) else ())
+        if size < _LARGE_STATEMENT:
+            return
+        limit = await self.run(self.backend.ask_size_limit)
+        if size > limit:
+            raise InvalidValueError(
+                f"a value of {size:,} bytes is larger than the server accepts: raise its setting "
+                f"{setting}, which is {limit:,} bytes now"
+            ) from error
 
     def _translate(self, error: Exception) -> NoReturn:
         """Raise what a driver's error means to a caller, with the driver's error as its cause."""

@@ -17,6 +17,9 @@ _MARK = "\ufdd0"
 # JSON that orjson cannot write or read exactly begins with a space, which JSON ignores.
 _STDLIB_MARK = " "
 
+# Below every limit of the libraries that write, read and show JSON, and of Python's stack.
+_MAX_DEPTH = 500
+
 
 def encode_text(text: str) -> str:
     """Return ``text`` as a database can hold it: itself, but for the few texts that need a mark.
@@ -53,18 +56,20 @@ def dump_json(value: object) -> str:
 
     Raises:
         InvalidTypeError: The value is no ``dict``.
-        InvalidValueError: It holds something that JSON cannot: NaN, bytes, a cycle, a key that is
-            no ``str`` …
+        InvalidValueError: It holds something that JSON cannot (NaN, bytes, a cycle, a key that is
+            no ``str`` …), or is nested deeper than 500 levels.
     """
     if not isinstance(value, dict):
         raise InvalidTypeError(f"the value must be a dict, not {type(value).__name__}")
+    _require_json(value, _MAX_DEPTH)
     try:
-        _require_json(value)
-        return _dump(value)
-    except RecursionError as exc:
-        raise InvalidValueError(
-            "the value is nested too deeply to be written as JSON, or contains itself"
-        ) from exc
+        return orjson.dumps(value).decode()
+    except TypeError:  # an integer beyond 64 bits, or a lone surrogate
+        pass
+    try:
+        return _STDLIB_MARK + json.dumps(value, separators=(",", ":"))
+    except ValueError as exc:  # an integer of more digits than Python converts to text
+        raise InvalidValueError(f"the value cannot be written as JSON: {exc}") from exc
 
 
 def load_json(stored: str) -> Any:
@@ -74,33 +79,24 @@ def load_json(stored: str) -> Any:
     return orjson.loads(stored)
 
 
-def _dump(value: dict[str, Any]) -> str:
-    try:
-        return orjson.dumps(value).decode()
-    except TypeError:  # beyond 64 bits, lone surrogates, more than 254 levels
-        pass
-    try:
-        stored = _STDLIB_MARK + json.dumps(value, separators=(",", ":"), allow_nan=False)
-    except ValueError as exc:  # an integer of more digits than Python converts to text
-        raise InvalidValueError(f"the value cannot be written as JSON: {exc}") from exc
-    json.loads(stored)  # reading recurses deeper than writing: it must fail now, not later
-    return stored
-
-
-def _require_json(node: object) -> None:
+def _require_json(node: object, levels_left: int) -> None:
     """Raise for what orjson would bend silently (NaN, UUID, dataclasses) or refuse."""
     if node is None or isinstance(node, str | int):
         return
+    if levels_left == 0:
+        raise InvalidValueError(
+            f"the value is nested deeper than {_MAX_DEPTH} levels, or contains itself"
+        )
     if isinstance(node, dict):
         for key, child in node.items():
             if not isinstance(key, str):
                 raise InvalidValueError(
                     f"a key in JSON is text: {reprlib.repr(key)} is of type {type(key).__name__}"
                 )
-            _require_json(child)
+            _require_json(child, levels_left - 1)
     elif isinstance(node, list | tuple):
         for child in node:
-            _require_json(child)
+            _require_json(child, levels_left - 1)
     elif not isinstance(node, float):
         raise InvalidValueError(
             f"JSON has no {type(node).__name__}: {reprlib.repr(node)} cannot be stored"
@@ -111,10 +107,20 @@ def _require_json(node: object) -> None:
 
 def json_equal(left: object, right: object) -> bool:
     """Compare two JSON values as JSON does: ``1`` equals ``1.0``, ``true`` is not ``1``."""
-    if isinstance(left, bool) or isinstance(right, bool):
-        return left is right
-    if isinstance(left, dict) and isinstance(right, dict):
-        return left.keys() == right.keys() and all(json_equal(left[k], right[k]) for k in left)
-    if isinstance(left, list | tuple) and isinstance(right, list | tuple):
-        return len(left) == len(right) and all(map(json_equal, left, right))
-    return left == right
+    pairs = [(left, right)]
+    while pairs:
+        one, other = pairs.pop()
+        if isinstance(one, bool) or isinstance(other, bool):
+            if one is not other:
+                return False
+        elif isinstance(one, dict) and isinstance(other, dict):
+            if one.keys() != other.keys():
+                return False
+            pairs += ((one[key], other[key]) for key in one)
+        elif isinstance(one, list | tuple) and isinstance(other, list | tuple):
+            if len(one) != len(other):
+                return False
+            pairs += zip(one, other, strict=True)
+        elif one != other:
+            return False
+    return True

@@ -138,6 +138,17 @@ class Backend:
 
     # Errors
 
+    size_setting: str | None = None
+    """Name of the server's setting that limits a statement's size, if there is one."""
+
+    def ask_size_limit(self, connection: Connection) -> int:
+        """Return the value of that setting, in bytes."""
+        raise LookupError(self.size_setting)
+
+    def statement_size(self, parameters: Sequence[Any]) -> int:
+        """Return about how many bytes a statement with these parameters has."""
+        return sum(len(value.encode()) for value in parameters if isinstance(value, str))
+
     def error_code(self, error: BaseException) -> str | int | None:
         """Return the SQLSTATE or the database's own number of a driver's error."""
         for attribute in ("sqlstate", "pgcode"):

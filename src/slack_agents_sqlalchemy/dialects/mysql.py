@@ -34,6 +34,7 @@ _FAULTS = {
     1049: Fault.ACCESS_REFUSED,  # no such database
     1142: Fault.ACCESS_REFUSED,  # no right on the table
     1698: Fault.ACCESS_REFUSED,  # wrong way to authenticate
+    1153: Fault.UNAVAILABLE,  # packet too large: the server closes the connection
     1205: Fault.TIMED_OUT,  # lock wait timeout
     1969: Fault.TIMED_OUT,  # max_statement_time (MariaDB)
     3024: Fault.TIMED_OUT,  # max_execution_time (MySQL)
@@ -94,10 +95,27 @@ class MySQL(Backend):
             if not connection.invalidated:
                 connection.execute(text("SELECT RELEASE_LOCK(:name)"), name)
 
+    size_setting = "max_allowed_packet"
+
+    def ask_size_limit(self, connection: Connection) -> int:
+        return int(connection.exec_driver_sql("SELECT @@max_allowed_packet").scalar_one())
+
+    def statement_size(self, parameters: Sequence[Any]) -> int:
+        escaped = sum(
+            value.count(character)
+            for value in parameters
+            if isinstance(value, str)
+            for character in "\0\n\r\x1a\"'\\"
+        )
+        return super().statement_size(parameters) + escaped
+
     def error_code(self, error: BaseException) -> str | int | None:
         code = error.args[0] if error.args else None
         return code if isinstance(code, int) else None
 
     def classify(self, error: BaseException) -> Fault:
         code = self.error_code(error)
-        return _FAULTS.get(code, Fault.OTHER) if isinstance(code, int) else Fault.OTHER
+        if isinstance(code, int):
+            return _FAULTS.get(code, Fault.OTHER)
+        # PyMySQL and aiomysql: client and server no longer agree where a packet begins.
+        return Fault.UNAVAILABLE if type(error).__name__ == "InternalError" else Fault.OTHER

@@ -23,6 +23,8 @@ from slack_agents_sqlalchemy import arguments, exact
 from slack_agents_sqlalchemy.identifiers import digest, next_id
 from slack_agents_sqlalchemy.models import KeyValue, ListItem
 
+_PATTERN_LENGTH = 500
+
 type Parameters = dict[str, Any]
 
 GET = select(KeyValue.value).where(
@@ -96,11 +98,14 @@ def query(namespace: str, filters: Mapping[str, Any]) -> tuple[CompoundSelect[An
 
 
 def _as_stored(name: str, wanted: object) -> str | None:
-    """Return how the field stands in stored JSON, or None where it can be written in many ways."""
+    """Return how the field stands in stored JSON, or None where it can be written in many ways.
+
+    The beginning is enough to narrow: patterns are limited, in SQLite to 50,000 bytes.
+    """
     if not isinstance(wanted, str):
         return None
     try:
-        return orjson.dumps({name: wanted})[1:-1].decode()
+        return orjson.dumps({name: wanted})[1:-1].decode()[:_PATTERN_LENGTH]
     except TypeError:  # lone surrogates
         return None
 

@@ -1,0 +1,222 @@
+"""Turns what the storage gives back into something to read on a terminal (no I/O)."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.highlighter import JSONHighlighter
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+from slack_agents.llm.base import Message
+
+# How much is shown of a text and of a tool's data; a little more than that is shown whole.
+_MAX_LINES = 8
+_MAX_LINE = 300
+_MAX_DATA = 200
+_GRACE = 40
+_ROLES = {"user": ("user", "cyan"), "assistant": ("assistant", "green")}
+_HOLDS = {
+    "slack_agents_conversations": "one row for each Slack thread",
+    "slack_agents_messages": "who wrote, and when",
+    "slack_agents_blocks": "texts, files, tool calls, usage",
+    "slack_agents_heartbeats": "is the agent alive?",
+    "slack_agents_key_values": "what plug-ins keep under a key",
+    "slack_agents_list_items": "what plug-ins keep in lists",
+    "slack_agents_oauth_tokens": "sign-ins of users",
+    "slack_agents_oauth_clients": "registrations at OAuth servers",
+}
+
+
+def heading(number: int, title: str, explanation: str) -> RenderableType:
+    """Return the title of a section, and what it shows."""
+    return Group(
+        Text(),
+        Text.assemble((f" {number} ", "bold white on blue"), (f" {title}", "bold")),
+        Text(explanation, "dim"),
+        Text(),
+    )
+
+
+# --- What the model sees again --------------------------------------------------------------------
+
+
+def history(messages: Sequence[Message]) -> RenderableType:
+    """Return a model's history, message by message; long content is cut for display."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column()
+    for message in messages:
+        blocks = message.content
+        if isinstance(blocks, str):
+            blocks = [{"type": "text", "text": blocks}]
+        of_tools = any(block["type"] == "tool_result" for block in blocks)
+        role, colour = ("tool", "yellow") if of_tools else _ROLES[message.role]
+        for position, block in enumerate(blocks):
+            table.add_row(Text("" if position else role, f"bold {colour}"), _block(block))
+    return table
+
+
+def _block(block: Mapping[str, Any]) -> Text:
+    match block["type"]:
+        case "text":
+            return _lines(block["text"])
+        case "image":
+            source = block["source"]
+            return Text(f"[{source['media_type']}, {len(source['data']):,} characters of base64]")
+        case "tool_use":
+            arguments = _one_line(json.dumps(block["input"], ensure_ascii=False))
+            return Text.assemble(("→ " + block["name"], "bold"), " ", arguments)
+        case "tool_result":
+            failed = block.get("is_error", False)
+            mark = ("✗ ", "bold red") if failed else ("✓ ", "bold green")
+            return Text.assemble(mark, _one_line(block["content"]))
+        case other:
+            return Text(f"[{other}]")
+
+
+def _lines(text: str) -> Text:
+    lines = [line for line in text.splitlines() if line.strip()]
+    if len(lines) <= _MAX_LINES + 1:
+        return Text("\n").join(_one_line(line, _MAX_LINE) for line in lines)
+    shown = Text("\n").join(_one_line(line, _MAX_LINE) for line in lines[:_MAX_LINES])
+    return shown.append(f"\n… {len(lines) - _MAX_LINES} more lines", "dim")
+
+
+def _one_line(text: str, limit: int = _MAX_DATA) -> Text:
+    flat = " ".join(text.split())
+    if len(flat) <= limit + _GRACE:
+        return Text(flat)
+    cut = f" … {len(flat) - limit:,} more characters"
+    return Text.assemble(flat[:limit], (cut, "dim"))
+
+
+# --- A tool call, looked up -----------------------------------------------------------------------
+
+
+def tool_call(call_id: str, found: Mapping[str, Any]) -> RenderableType:
+    """Return a tool call as Slack shows it once its details are asked for."""
+    colour, mark = ("red", "✗") if found["is_error"] else ("green", "✓")
+    highlighted = JSONHighlighter()
+    body = Group(
+        Text("Input", "bold"),
+        highlighted(found["input_json"]),
+        Text(),
+        Text("Output", "bold"),
+        highlighted(found["output_json"]),
+    )
+    return Panel(
+        body,
+        title=Text(f"{mark} {found['tool_name']}", f"bold {colour}"),
+        subtitle=Text(call_id, "dim"),
+        title_align="left",
+        subtitle_align="right",
+        border_style=colour,
+        padding=(0, 1),
+    )
+
+
+# --- Usage ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadUsage:
+    """What one thread took: the numbers of its messages, tool calls and usage blocks."""
+
+    first_words: str
+    where: str
+    messages: int
+    tool_calls: int
+    tokens_in: int
+    tokens_cached: int
+    tokens_out: int
+    cost: float
+
+
+def thread_usage(
+    conversation: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]
+) -> ThreadUsage:
+    """Add up the blocks of a conversation, as an export gives them."""
+    blocks = [block for message in messages for block in message["blocks"]]
+    usage = [block["content"] for block in blocks if block["block_type"] == "usage"]
+    said = [block["content"]["text"] for block in blocks if block["block_type"] == "user_text"]
+    direct = conversation["channel_id"].startswith("D")
+    channel = "direct message" if direct else f"#{conversation['channel_name']}"
+    people = dict.fromkeys(message["user_handle"] for message in messages)
+    return ThreadUsage(
+        first_words=" ".join(said[0].split()) if said else "",
+        where=f"{channel} · {', '.join(people)}",
+        messages=len(messages),
+        tool_calls=sum(block["block_type"] == "tool_use" for block in blocks),
+        tokens_in=sum(
+            each["input_tokens"]
+            + each["cache_creation_input_tokens"]
+            + each["cache_read_input_tokens"]
+            for each in usage
+        ),
+        tokens_cached=sum(each["cache_read_input_tokens"] for each in usage),
+        tokens_out=sum(each["output_tokens"] for each in usage),
+        cost=sum(each["estimated_cost_usd"] or 0.0 for each in usage),
+    )
+
+
+def usage_table(rows: Sequence[ThreadUsage]) -> RenderableType:
+    """Return the usage of each thread and of all together."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, show_footer=True, padding=(0, 1, 0, 0))
+    table.add_column("Thread\nchannel · users", f"{len(rows)} threads")
+    numbers = (
+        ("Mes-\nsages", sum(row.messages for row in rows)),
+        ("Tool\ncalls", sum(row.tool_calls for row in rows)),
+        ("Tokens\nin", sum(row.tokens_in for row in rows)),
+        ("of them\ncached", sum(row.tokens_cached for row in rows)),
+        ("Tokens\nout", sum(row.tokens_out for row in rows)),
+    )
+    for title, total in numbers:
+        table.add_column(title, f"{total:,}", justify="right", no_wrap=True)
+    cost = f"{sum(row.cost for row in rows):.4f}"
+    table.add_column("Cost\nUSD", cost, justify="right", no_wrap=True)
+    for row in rows:
+        first = Text(row.first_words, overflow="ellipsis", no_wrap=True)
+        where = Text(row.where, "dim")
+        table.add_row(
+            Group(first, where),
+            str(row.messages),
+            str(row.tool_calls),
+            f"{row.tokens_in:,}",
+            f"{row.tokens_cached:,}",
+            f"{row.tokens_out:,}",
+            f"{row.cost:.4f}",
+        )
+    return table
+
+
+# --- What was written where -----------------------------------------------------------------------
+
+
+def row_counts(before: Mapping[str, int], after: Mapping[str, int]) -> RenderableType:
+    """Return how many rows each table has, and how many of them are new."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("Table", no_wrap=True)
+    table.add_column("New", justify="right", no_wrap=True)
+    table.add_column("Rows", justify="right", no_wrap=True)
+    table.add_column("What it holds")
+    for name in sorted(after, key=list(_HOLDS).index):
+        rows, new = after[name], after[name] - before[name]
+        table.add_row(
+            Text(name, "" if rows else "dim"),
+            Text(f"+{new:,}", "green") if new else Text("0", "dim"),
+            f"{rows:,}",
+            Text(_HOLDS[name], "dim"),
+        )
+    return table
+
+
+def facts(pairs: Mapping[str, str]) -> Text:
+    """Return names and values, one pair on a line, to be printed without wrapping."""
+    width = max(map(len, pairs)) + 2
+    return Text("\n").join(
+        Text.assemble((name.ljust(width), "dim"), value) for name, value in pairs.items()
+    )
