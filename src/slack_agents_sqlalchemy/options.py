@@ -1,6 +1,7 @@
 """What a user writes under ``storage:``, read into a URL and settings, or a clear error."""
 
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
@@ -76,8 +77,10 @@ def parse_options(options: Mapping[str, Any]) -> Options:
         if name not in given:
             continue
         value = given[name]
-        misfit = not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)
-        if misfit or (isinstance(value, int | float) and kind is not bool and value <= 0):
+        fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+        if fits and isinstance(value, int | float) and kind is not bool:
+            fits = 0 < value < math.inf
+        if not fits:
             shown = f", not {value!r}" if isinstance(value, str | int | float) else ""
             raise ConfigurationError(f"storage option {name!r} must be {description}{shown}")
     return Options(**given)

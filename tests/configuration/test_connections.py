@@ -1,0 +1,111 @@
+"""A database that cannot be used: the error is of the right kind, helps, and keeps secrets."""
+
+from __future__ import annotations
+
+import socket
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url
+
+from slack_agents_sqlalchemy import DatabaseError, Provider
+
+SERVERS = ["postgresql", "mariadb"]
+
+servers_only = pytest.mark.parametrize("backend", SERVERS, indirect=True)
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port where connections are taken and nothing is ever said."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening.getsockname()[1]
+
+
+@pytest.fixture
+def closed_port() -> int:
+    """A port where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+    return port
+
+
+async def refusal(url: object, **options: object) -> BaseException:
+    with pytest.raises(DatabaseError) as refused:
+        await Provider(url=str(url), **options).initialize()
+    return refused.value
+
+
+@pytest.mark.parametrize("dialect", SERVERS)
+async def test_a_server_that_is_down_is_a_connection_error(dialect: str, closed_port: int):
+    error = await refusal(f"{dialect}://someone:sesame@127.0.0.1:{closed_port}/agents")
+    assert isinstance(error, ConnectionError)
+    assert f"someone:***@127.0.0.1:{closed_port}/agents" in str(error)
+    assert "sesame" not in "".join(traceback.format_exception(error))
+
+
+@pytest.mark.parametrize("dialect", SERVERS)
+async def test_a_server_that_does_not_answer_is_a_connection_error_in_time(
+    dialect: str, silent_port: int
+):
+    started = time.monotonic()
+    error = await refusal(f"{dialect}://u:sesame@127.0.0.1:{silent_port}/a", connect_timeout=1)
+    assert isinstance(error, ConnectionError)
+    assert time.monotonic() - started < 10
+    assert "sesame" not in "".join(traceback.format_exception(error))
+
+
+@pytest.mark.parametrize("dialect", SERVERS)
+async def test_a_host_that_does_not_exist_is_a_connection_error(dialect: str):
+    error = await refusal(f"{dialect}://someone@no-such-host.invalid/agents")
+    assert isinstance(error, ConnectionError)
+    assert "no-such-host.invalid" in str(error)
+
+
+@servers_only
+async def test_a_database_that_does_not_exist_is_an_error_that_names_it(fresh_url: str):
+    error = await refusal(
+        make_url(fresh_url).set(database="no_such_agents").render_as_string(hide_password=False)
+    )
+    assert isinstance(error, PermissionError)
+    assert "no_such_agents" in str(error)
+
+
+@servers_only
+async def test_a_wrong_password_is_an_error_that_hides_it(fresh_url: str):
+    wrong = make_url(fresh_url).set(username="sa_test_nobody", password="sesame")
+    error = await refusal(wrong.render_as_string(hide_password=False))
+    assert isinstance(error, PermissionError)
+    assert "sa_test_nobody:***@" in str(error)
+    assert "sesame" not in "".join(traceback.format_exception(error))
+
+
+async def test_a_sqlite_file_in_a_folder_that_does_not_exist_is_a_connection_error(tmp_path: Path):
+    error = await refusal(f"sqlite:///{tmp_path / 'missing' / 'agents.db'}")
+    assert isinstance(error, ConnectionError)
+    assert "missing/agents.db" in str(error)
+
+
+async def test_a_file_that_is_no_sqlite_database_is_an_error_and_stays_as_it_is(tmp_path: Path):
+    file = tmp_path / "agents.db"
+    file.write_text("dear diary " * 500)
+    error = await refusal(f"sqlite:///{file}")
+    assert "agents.db" in str(error)
+    assert file.read_text() == "dear diary " * 500
+
+
+async def test_a_start_that_failed_can_be_tried_again(tmp_path: Path):
+    folder = tmp_path / "later"
+    provider = Provider(url=f"sqlite:///{folder / 'agents.db'}")
+    with pytest.raises(ConnectionError):
+        await provider.initialize()
+    with pytest.raises(RuntimeError):
+        await provider.get("namespace", "key")
+    folder.mkdir()
+    await provider.initialize()
+    await provider.set("namespace", "key", {"stored": True})
+    assert await provider.get("namespace", "key") == {"stored": True}
+    await provider.close()

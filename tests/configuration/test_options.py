@@ -1,0 +1,142 @@
+"""What a user can write under `storage:`, and what a mistake there looks like."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import yaml
+from slack_agents.config import load_plugin
+from sqlalchemy import make_url
+
+from slack_agents_sqlalchemy import ConfigurationError, DriverMissingError, Provider
+from slack_agents_sqlalchemy.options import Options, describe, parse_options, parse_url
+
+
+def test_the_configuration_of_the_readme_is_all_that_is_needed():
+    storage = yaml.safe_load("{type: slack_agents_sqlalchemy, url: 'sqlite:///agents.db'}")
+    provider = load_plugin(storage.pop("type"), **storage)
+    assert isinstance(provider, Provider)
+
+
+@pytest.mark.parametrize(
+    ("url", "driver"),
+    [
+        ("sqlite:///agents.db", "sqlite+pysqlite"),
+        ("sqlite+aiosqlite:///agents.db", "sqlite+aiosqlite"),
+        ("postgresql://host/agents", "postgresql+asyncpg"),
+        ("postgres://host/agents", "postgresql+asyncpg"),
+        ("mysql://host/agents", "mysql+aiomysql"),
+        ("mariadb://host/agents", "mariadb+aiomysql"),
+        ("mysql+pymysql://host/agents", "mysql+pymysql"),
+    ],
+)
+def test_a_url_without_a_driver_gets_the_best_one_and_one_with_is_taken_at_its_word(
+    url: str, driver: str
+):
+    assert parse_url(url).drivername == driver
+
+
+@pytest.mark.parametrize("url", [None, ""])
+def test_a_missing_url_is_an_error_with_examples(url: str | None):
+    with pytest.raises(ConfigurationError, match=r"'url' is missing.*sqlite:///agents\.db"):
+        Provider(url=url)
+
+
+@pytest.mark.parametrize("url", ["agents.db", "://", "postgresql://host:port/agents", 5, b"x"])
+def test_a_url_that_is_none_is_an_error_with_examples(url: object):
+    with pytest.raises(ConfigurationError, match=r"sqlite:///agents\.db"):
+        Provider(url=url)
+
+
+def test_an_unknown_dialect_is_an_error_that_names_it():
+    with pytest.raises(ConfigurationError, match="no dialect 'postgrseql'"):
+        Provider(url="postgrseql://host/agents")
+
+
+@pytest.mark.parametrize(
+    ("url", "module", "install"),
+    [
+        ("postgresql://host/agents", "asyncpg", "slack-agents-sqlalchemy[postgresql]"),
+        ("mysql://host/agents", "aiomysql", "slack-agents-sqlalchemy[mysql]"),
+        ("mariadb://host/agents", "aiomysql", "slack-agents-sqlalchemy[mysql]"),
+        ("mysql+mysqldb://host/agents", "MySQLdb", "mysqlclient"),
+        ("oracle+oracledb://host/agents", "oracledb", "oracledb"),
+    ],
+)
+def test_a_driver_that_is_not_installed_is_an_error_with_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch, url: str, module: str, install: str
+):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(DriverMissingError) as missing:
+        Provider(url=url)
+    assert f"pip install '{install}'" in str(missing.value)
+
+
+def test_a_misspelt_option_is_an_error_that_lists_the_known_ones():
+    with pytest.raises(ConfigurationError) as misspelt:
+        Provider(url="sqlite://", pool_sise=3)
+    assert "unknown storage option 'pool_sise'" in str(misspelt.value)
+    assert "Did you mean 'pool_size'?" in str(misspelt.value)
+    for known in ("url", "migrate", "pool_size", "connect_timeout", "command_timeout", "echo"):
+        assert known in str(misspelt.value)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"migrate": "sometimes"},
+        {"migrate": ["auto"]},
+        {"pool_size": 0},
+        {"pool_size": "ten"},
+        {"pool_size": True},
+        {"connect_timeout": -1},
+        {"connect_timeout": "soon"},
+        {"command_timeout": 0},
+        {"command_timeout": float("nan")},
+        {"echo": "yes"},
+        {"engine_options": "fast"},
+        {"connect_args": ["ssl"]},
+    ],
+    ids=str,
+)
+def test_an_option_of_no_use_is_an_error_that_names_it(option: dict[str, object]):
+    with pytest.raises(ConfigurationError, match=next(iter(option))):
+        Provider(url="sqlite://", **option)
+
+
+def test_an_option_that_is_empty_in_the_yaml_keeps_its_default():
+    assert parse_options({"pool_size": None, "engine_options": None}) == Options()
+
+
+def test_off_in_yaml_means_off():
+    assert parse_options(yaml.safe_load("migrate: off")).migrate == "off"
+
+
+async def test_an_engine_option_that_sqlalchemy_refuses_is_an_error_that_says_so():
+    provider = Provider(url="sqlite://", engine_options={"no_such_option": 1})
+    with pytest.raises(ConfigurationError, match="no_such_option"):
+        await provider.initialize()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://someone:sesame@host/agents",
+        "postgresql://someone@host/agents?password=sesame",
+        "postgresql://someone@host/agents?passwd=sesame&sslpassword=sesame",
+    ],
+)
+def test_no_password_is_shown(url: str):
+    assert "sesame" not in describe(make_url(url))
+    assert "sesame" not in repr(Provider(url=url))
+    assert "someone" in repr(Provider(url=url))
+
+
+def test_a_url_that_cannot_be_read_is_not_shown_for_its_password():
+    with pytest.raises(ConfigurationError) as unreadable:
+        Provider(url="postgresql://someone:sesame@host:port/agents")
+    error: BaseException | None = unreadable.value
+    while error is not None:
+        assert "sesame" not in str(error)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
