@@ -3,6 +3,7 @@
     python3 dev.py demo     replay agent threads into a database and show what was stored
     python3 dev.py test     run every test
     python3 dev.py lint     check style, types and the direction of imports
+    python3 dev.py bench    compare what the calls take with what they would without indexes
     python3 dev.py wheel    build the wheel
 
 What is missing is installed into `.venv` beside this file: Python 3.12 is looked for, uv comes
@@ -24,6 +25,7 @@ COMMANDS = {
     "demo": [["slack-agents-db", "demo"]],
     "test": [["pytest"]],
     "lint": [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"], ["lint-imports"]],
+    "bench": [["python", "-m", "benchmarks"]],
     "wheel": [["uv", "build", "--wheel"]],
 }
 

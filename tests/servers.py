@@ -291,6 +291,8 @@ class MariaDB(Server):
                 *(
                     "--innodb-flush-log-at-trx-commit=0",
                     "--innodb-buffer-pool-size=64M",
+                    # The default refuses the largest texts of the tests.
+                    "--max-allowed-packet=256M",
                 ),
                 stop_signal=signal.SIGTERM,
             )
