@@ -16,6 +16,9 @@ from tests.servers import FINDERS, Server, ServerMissingError
 from slack_agents_sqlalchemy import Provider
 
 BACKENDS = ("sqlite-file", "sqlite-memory", "postgresql", "mariadb")
+CONTRACT_BACKENDS = (*BACKENDS, "aiosqlite-file")  # the driver of choice has the whole suite
+
+_SQLITE = {"sqlite-file": "sqlite", "aiosqlite-file": "sqlite+aiosqlite"}
 
 type NewProvider = Callable[..., Awaitable[Provider]]
 
@@ -24,7 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--backend",
         action="append",
-        choices=BACKENDS,
+        choices=CONTRACT_BACKENDS,
         help="run tests that take a backend on this one only (repeatable)",
     )
 
@@ -39,7 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the tests that need a server, and leave out the backends that were not asked for."""
-    wanted = config.getoption("--backend") or BACKENDS
+    wanted = config.getoption("--backend") or CONTRACT_BACKENDS
     kept, left_out = [], []
     for item in items:
         callspec = getattr(item, "callspec", None)
@@ -97,10 +100,10 @@ def fresh_url(backend: str, server: Server | None, tmp_path: Path) -> Iterator[s
         url = server.create_database()
         yield url
         server.drop_database(url)
-    elif backend == "sqlite-file":
-        yield f"sqlite:///{tmp_path / 'fresh.db'}"
-    else:
+    elif backend == "sqlite-memory":
         yield "sqlite:///:memory:"
+    else:
+        yield f"{_SQLITE[backend]}:///{tmp_path / 'fresh.db'}"
 
 
 @pytest.fixture(scope="session")
@@ -113,7 +116,7 @@ def migrated_url(
     if server:
         url = server.create_database()
     else:
-        url = f"sqlite:///{tmp_path_factory.mktemp('migrated') / 'template.db'}"
+        url = f"{_SQLITE[backend]}:///{tmp_path_factory.mktemp('migrated') / 'template.db'}"
 
     async def migrate() -> None:
         provider = Provider(url=url)
@@ -132,9 +135,10 @@ def database_url(migrated_url: str, server: Server | None, tmp_path: Path) -> st
         return migrated_url
     if migrated_url == "sqlite:///:memory:":
         return migrated_url
+    scheme, _, template = migrated_url.partition(":///")
     database = tmp_path / "agents.db"
-    shutil.copyfile(migrated_url.removeprefix("sqlite:///"), database)
-    return f"sqlite:///{database}"
+    shutil.copyfile(template, database)
+    return f"{scheme}:///{database}"
 
 
 @pytest.fixture

@@ -30,12 +30,18 @@ from slack_agents_sqlalchemy.errors import (
 )
 from slack_agents_sqlalchemy.identifiers import next_id
 from slack_agents_sqlalchemy.options import Options, describe
-from slack_agents_sqlalchemy.runner import GreenletRunner, Runner, ThreadRunner
+from slack_agents_sqlalchemy.runner import (
+    GreenletRunner,
+    Runner,
+    ShieldedGreenletRunner,
+    ThreadRunner,
+)
 
 type Parameters = Mapping[str, Any]
 
 _IDLE_SECONDS = 30.0  # a connection unused for longer is checked before it is used
 _LARGE_STATEMENT = 100_000  # bytes; no server's limit is lower
+_CLOSE_PATIENCE = 10.0  # seconds that close() waits for calls in flight
 _INSERT_ATTEMPTS = 5  # each with a new id; one collision needs two processes in one microsecond
 
 
@@ -78,9 +84,7 @@ class Database:
                 f"{describe(self.url)} does not exist: run slack-agents-db upgrade to create it"
             )
         self._engine = self._create_engine()
-        is_async = self._engine.dialect.is_async
-        threads = self.backend.worker_threads(self._options.pool_size)
-        self._runner = GreenletRunner() if is_async else ThreadRunner(threads)
+        self._runner = self._create_runner(self._engine)
         try:
             await self.run(_do_nothing, timeout=self._options.connect_timeout)
         except BaseException as exc:
@@ -93,13 +97,12 @@ class Database:
             raise
 
     async def close(self) -> None:
-        """Close every connection. A second call does nothing."""
+        """Wait for the calls in flight and close every connection. A second call does nothing."""
         engine, runner = self._engine, self._runner
         self._engine = self._runner = None
         self._closed = True
         if engine is not None and runner is not None:
-            await runner.run(engine.dispose)
-            runner.stop()
+            await runner.stop(engine.dispose, _CLOSE_PATIENCE)
 
     async def fetch(self, statement: Executable, parameters: Parameters) -> Sequence[Row[Any]]:
         """Run a reading statement and return all its rows."""
@@ -214,6 +217,12 @@ class Database:
         event.listen(engine, "checkout", self._check_idle)
         event.listen(engine, "handle_error", self._mark_lost)
         return engine
+
+    def _create_runner(self, engine: Engine) -> Runner:
+        one_connection = self.backend.keeps_one_connection
+        if engine.dialect.is_async:
+            return ShieldedGreenletRunner() if one_connection else GreenletRunner()
+        return ThreadRunner(1 if one_connection else self._options.pool_size)
 
     def _on_connect(self, dbapi_connection: Any, _record: Any) -> None:
         self.backend.prepare_connection(dbapi_connection)

@@ -2,7 +2,9 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Protocol
 
@@ -16,8 +18,13 @@ class Runner(Protocol):
         """Run ``function`` to its end without blocking the event loop, and return its result."""
         ...
 
-    def stop(self) -> None:
-        """Free what the runner holds; nothing can be run afterwards."""
+    async def stop(self, last: Callable[[], None], patience: float) -> None:
+        """Run a last function once all that was begun has ended, and free what the runner holds.
+
+        Args:
+            last: What remains to do.
+            patience: Seconds to wait for what was begun.
+        """
         ...
 
 
@@ -27,12 +34,36 @@ class GreenletRunner:
     Wherever the driver would await, the greenlet switches back to the event loop.
     """
 
+    def __init__(self) -> None:
+        self._running = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
     async def run[T](self, function: Callable[[], T]) -> T:
         """Run ``function`` in one greenlet; a caller that is cancelled cancels it."""
-        return await greenlet_spawn(function)
+        self._running += 1
+        self._idle.clear()
+        try:
+            return await greenlet_spawn(function)
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._idle.set()
 
-    def stop(self) -> None:
-        """Free nothing: a greenlet is gone with its call."""
+    async def stop(self, last: Callable[[], None], patience: float) -> None:
+        """Run ``last`` in a greenlet, when the others have ended."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await self._idle.wait()
+        await greenlet_spawn(last)
+
+
+class ShieldedGreenletRunner(GreenletRunner):
+    """For asyncio drivers whose only connection a cancelled call must not take down with it."""
+
+    async def run[T](self, function: Callable[[], T]) -> T:
+        """Run ``function`` in one greenlet; once begun it runs to its end."""
+        return await asyncio.shield(super().run(function))
 
 
 type _Job = tuple[asyncio.AbstractEventLoop, asyncio.Future[Any], Callable[[], Any]]
@@ -57,12 +88,18 @@ class ThreadRunner:
         self._jobs.put((loop, future, function))
         return await future
 
-    def stop(self) -> None:
-        """Let the threads finish what is queued, and end."""
-        for _ in self._threads:
-            self._jobs.put(None)
-        for thread in self._threads:
-            thread.join()
+    async def stop(self, last: Callable[[], None], patience: float) -> None:
+        """Let the threads finish what is queued and end, then run ``last``."""
+
+        def end() -> None:
+            deadline = time.monotonic() + patience
+            for _ in self._threads:
+                self._jobs.put(None)
+            for thread in self._threads:
+                thread.join(max(0.0, deadline - time.monotonic()))
+            last()
+
+        await asyncio.to_thread(end)
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:

@@ -54,9 +54,8 @@ class Backend:
 
     # Connections
 
-    def worker_threads(self, pool_size: int) -> int:
-        """Return how many threads a driver without asyncio gets: one per connection."""
-        return pool_size
+    keeps_one_connection = False
+    """Whether one connection serves all calls, so that it must outlive a cancelled one."""
 
     def is_private_memory(self, url: URL) -> bool:
         """Return whether the database lives in this process and goes with it."""

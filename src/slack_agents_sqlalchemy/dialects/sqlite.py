@@ -54,10 +54,8 @@ class SQLite(Backend):
 
     default_driver = "pysqlite"
     integer_key_is_row_number = True
+    keeps_one_connection = True
     timestamp = ISOText()
-
-    def worker_threads(self, pool_size: int) -> int:
-        return 1  # one connection, and it writes one after the other anyway
 
     def is_private_memory(self, url: URL) -> bool:
         return url.database in (None, "", ":memory:") or url.query.get("mode") == "memory"

@@ -1,0 +1,290 @@
+"""What goes in comes out: text, JSON and keys, by every argument that carries one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from slack_agents.storage.base import BaseStorageProvider
+from tests.contract.hostile import (
+    CONTENTS,
+    DELETES,
+    JSON_OBJECTS,
+    KEYS,
+    LONG_KEYS,
+    LOOKALIKES,
+    NAMES,
+    TEXTS,
+    Carry,
+    Get,
+    Put,
+    nested,
+)
+from tests.contract.samples import TOOL_CALL, UPLOAD, Id
+
+CARRIERS = CONTENTS | NAMES
+
+
+@pytest.mark.parametrize("carry", CARRIERS.values(), ids=CARRIERS.keys())
+async def test_hostile_text_comes_out_as_it_went_in(
+    storage: BaseStorageProvider, carry: Carry
+) -> None:
+    bent = {text: out for text in TEXTS if (out := await carry(storage, text)) != text}
+    assert bent == {}
+
+
+@pytest.mark.parametrize("carry", NAMES.values(), ids=NAMES.keys())
+async def test_a_name_of_a_thousand_characters_comes_out_as_it_went_in(
+    storage: BaseStorageProvider, carry: Carry
+) -> None:
+    bent = [name[:2] for name in LONG_KEYS if await carry(storage, name) != name]
+    assert bent == []
+
+
+@pytest.mark.parametrize("carry", CONTENTS.values(), ids=CONTENTS.keys())
+@pytest.mark.parametrize("unit", ["0123456789abcde\n", "ünï😀 ", "NUL \0 "], ids=ascii)
+async def test_three_megabytes_of_text_come_out_as_they_went_in(
+    storage: BaseStorageProvider, carry: Carry, unit: str
+) -> None:
+    text = unit * (3_000_000 // len(unit.encode()))
+    out = await carry(storage, text)
+    # Not `assert out == text`: pytest would spend minutes on the difference.
+    unchanged = out == text
+    assert (len(out), unchanged) == (len(text), True)
+
+
+@pytest.mark.parametrize("name", ["append_text_block", "append_file_block content"])
+async def test_seventy_megabytes_come_out_as_they_went_in_or_the_servers_limit_is_named(
+    storage: BaseStorageProvider, name: str
+) -> None:
+    text = "0123456789abcde\n" * (70_000_000 // 16)
+    try:
+        unchanged = await CONTENTS[name](storage, text) == text
+    except ValueError as refusal:
+        unchanged = "max_allowed_packet" in str(refusal)
+    assert unchanged
+    assert await CONTENTS[name](storage, "small again") == "small again"
+
+
+@pytest.mark.parametrize(("put", "get"), KEYS.values(), ids=KEYS.keys())
+async def test_keys_that_look_alike_are_different_keys(
+    storage: BaseStorageProvider, put: Put, get: Get
+) -> None:
+    for number, key in enumerate(LOOKALIKES):
+        assert await get(storage, key) is None, f"{key!a} was there already"
+        await put(storage, key, number)
+    mixed_up = {
+        key: found
+        for number, key in enumerate(LOOKALIKES)
+        if (found := await get(storage, key)) != number
+    }
+    assert mixed_up == {}
+
+
+@pytest.mark.parametrize(("put", "get"), KEYS.values(), ids=KEYS.keys())
+async def test_keys_of_a_thousand_characters_are_different_keys(
+    storage: BaseStorageProvider, put: Put, get: Get
+) -> None:
+    for number, key in enumerate(LONG_KEYS):
+        assert await get(storage, key) is None, f"{key[:2]!a}… was there already"
+        await put(storage, key, number)
+    assert [await get(storage, key) for key in LONG_KEYS] == list(range(len(LONG_KEYS)))
+
+
+@pytest.mark.parametrize(("put", "get"), KEYS.values(), ids=KEYS.keys())
+@pytest.mark.parametrize("letter", ["k", "😀"], ids=ascii)
+async def test_a_key_of_any_length_is_exact_or_refused(
+    storage: BaseStorageProvider, put: Put, get: Get, letter: str
+) -> None:
+    one, two = letter * 20_000 + "1", letter * 20_000 + "2"
+    try:
+        await put(storage, one, 1)
+    except ValueError:
+        return
+    assert await get(storage, two) is None
+    await put(storage, two, 2)
+    assert await get(storage, one) == 1
+    assert await get(storage, two) == 2
+
+
+@pytest.mark.parametrize("name", DELETES)
+async def test_a_deletion_takes_the_very_key_only(storage: BaseStorageProvider, name: str) -> None:
+    put, get = KEYS[name]
+    delete = DELETES[name]
+    keys = LOOKALIKES + LONG_KEYS
+    for number, key in enumerate(keys):
+        await put(storage, key, number)
+    for number, key in enumerate(keys):
+        await delete(storage, key)
+        assert await get(storage, key) is None
+        if number + 1 < len(keys):
+            assert await get(storage, keys[number + 1]) == number + 1
+            assert await get(storage, keys[-1]) == len(keys) - 1
+
+
+def listed(value: Any) -> Any:
+    """Return the value with lists in the place of tuples, as JSON has it."""
+    if isinstance(value, dict):
+        return {key: listed(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [listed(inner) for inner in value]
+    return value
+
+
+async def assert_every_call_keeps(storage: BaseStorageProvider, value: dict[str, Any]) -> None:
+    """Store the object by every call that takes one, and compare types, signs and order too."""
+    expected = repr(listed(value))
+    await storage.set("plugin", "key", value)
+    assert repr(await storage.get("plugin", "key")) == expected
+    assert repr((await storage.query("plugin", {}))[-1]) == expected
+
+    await storage.append("items", "key", value)
+    item = (await storage.get_list("items", "key"))[-1]
+    del item["id"]
+    without_id = {key: inner for key, inner in value.items() if key != "id"}
+    assert repr(item) == repr(listed(without_id))
+
+    conversation_id = await storage.get_or_create_conversation("agent", "C1", "1.0")
+    message_id = await storage.create_message(conversation_id, "U1", "Ada", "ada")
+    await storage.append_tool_block(message_id, **TOOL_CALL | {"tool_input": value})
+    await storage.append_file_block(message_id, value, is_user=False, **UPLOAD)
+    await storage.append_file_block(message_id, value, is_user=True, **UPLOAD)
+    _, (tool, file, *_) = (await storage.get_message_blocks(conversation_id))[-1]
+    assert repr(tool["content"]["tool_input"]) == expected
+    assert repr(file["content"]) == expected
+    message = (await storage.get_messages_with_blocks(conversation_id))[-1]
+    tool, _, upload = message["blocks"]
+    assert repr(tool["content"]["tool_input"]) == expected
+    assert repr(upload["content"]) == expected
+
+
+@pytest.mark.parametrize("value", JSON_OBJECTS.values(), ids=JSON_OBJECTS.keys())
+async def test_a_json_object_comes_out_as_it_went_in(
+    storage: BaseStorageProvider, value: dict[str, Any]
+) -> None:
+    await assert_every_call_keeps(storage, value)
+
+
+@pytest.mark.parametrize("depth", [50, 254, 255, 400])
+async def test_deep_json_comes_out_as_it_went_in(storage: BaseStorageProvider, depth: int) -> None:
+    await assert_every_call_keeps(storage, nested(depth))
+
+
+@pytest.mark.parametrize("depth", [400, 500, 700, 900, 1100])
+async def test_json_that_was_accepted_can_be_read_by_every_call(
+    storage: BaseStorageProvider, conversation_id: Id, message_id: Id, depth: int
+) -> None:
+    value = nested(depth)
+    try:
+        await storage.set("plugin", "key", value)
+        await storage.append_tool_block(message_id, **TOOL_CALL | {"tool_input": value})
+    except ValueError:
+        return
+    assert await storage.get("plugin", "key") == value
+    assert await storage.query("plugin", {"top": value["top"]}) == [value]
+    call = await storage.get_tool_call(TOOL_CALL["tool_call_id"])
+    assert call is not None
+    assert json.loads(call["input_json"]) == value
+    [(_, [block])] = await storage.get_message_blocks(conversation_id)
+    assert block["content"]["tool_input"] == value
+
+
+async def test_json_deeper_than_can_be_read_back_is_a_value_error(
+    storage: BaseStorageProvider,
+) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        await storage.set("plugin", "key", nested(100_000))
+    assert await storage.get("plugin", "key") is None
+
+
+async def test_a_tuple_comes_out_as_a_list(storage: BaseStorageProvider) -> None:
+    await assert_every_call_keeps(storage, {"a": (1, (2.0, "3"), [(None,)], {"b": ()})})
+
+
+async def test_one_container_in_two_places_is_no_cycle(storage: BaseStorageProvider) -> None:
+    shared = [1, {"a": []}]
+    await assert_every_call_keeps(storage, {"a": shared, "b": {"c": shared, "d": [shared]}})
+
+
+async def test_two_texts_that_mark_each_other_stay_apart(
+    storage: BaseStorageProvider, conversation_id: Id, message_id: Id
+) -> None:
+    """A text that is stored in another form must not be taken for that form."""
+    texts = ["a\0b", '"a\\u0000b"', '\ufdd0"a\\u0000b"', '\ufdd0\ufdd0"a"', "\ufdd0", " {}", "{}"]
+    for text in texts:
+        await storage.append_text_block(message_id, text)
+    [(_, blocks)] = await storage.get_message_blocks(conversation_id)
+    assert [block["content"]["text"] for block in blocks] == texts
+
+
+ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=30)
+JSON_LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(min_value=2**60)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | ANY_TEXT
+)
+JSON_VALUES = st.recursive(
+    JSON_LEAVES,
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(ANY_TEXT, inner, max_size=5),
+    max_leaves=20,
+)
+FEW_EXAMPLES = settings(
+    max_examples=15,
+    deadline=None,
+    database=None,
+    # The storage is shared by the examples; each overwrites what the one before has left.
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+@FEW_EXAMPLES
+@given(value=st.dictionaries(ANY_TEXT, JSON_VALUES, max_size=5))
+async def test_any_json_object_comes_out_as_it_went_in(
+    storage: BaseStorageProvider, value: dict[str, Any]
+) -> None:
+    await assert_every_call_keeps(storage, value)
+
+
+@FEW_EXAMPLES
+@given(keys=st.lists(ANY_TEXT, unique=True, min_size=2, max_size=6))
+async def test_any_two_keys_are_different_keys(
+    storage: BaseStorageProvider, keys: list[str]
+) -> None:
+    for number, key in enumerate(keys):
+        await storage.set("plugin", key, {"n": number})
+        await storage.set(key, "plugin", {"n": number})
+        await storage.upsert_heartbeat(key, number)
+    for number, key in enumerate(keys):
+        assert await storage.get("plugin", key) == {"n": number}
+        assert await storage.get(key, "plugin") == {"n": number}
+        assert await storage.get_heartbeat(key) == {"last_ping_pong_time": number}
+        assert await storage.query(key, {"n": number}) == [{"n": number}]
+        await storage.delete("plugin", key)
+        await storage.delete(key, "plugin")
+
+
+@FEW_EXAMPLES
+@given(value=JSON_VALUES, other=JSON_VALUES)
+async def test_a_query_finds_any_value_by_itself_and_by_no_other(
+    storage: BaseStorageProvider, value: Any, other: Any
+) -> None:
+    await storage.set("plugin", "key", {"f": value})
+    assert repr(await storage.query("plugin", {"f": value})) == repr([{"f": value}])
+    assert bool(await storage.query("plugin", {"f": other})) is equal_as_json(value, other)
+
+
+def equal_as_json(left: Any, right: Any) -> bool:
+    """Tell whether two values are one JSON value, written anew from the contract."""
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(
+            equal_as_json(left[key], right[key]) for key in left
+        )
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(equal_as_json, left, right))
+    return isinstance(left, bool) == isinstance(right, bool) and bool(left == right)
