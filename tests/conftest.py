@@ -16,7 +16,7 @@ from tests.servers import FINDERS, Server, ServerMissingError
 from slack_agents_sqlalchemy import Provider
 
 BACKENDS = ("sqlite-file", "sqlite-memory", "postgresql", "mariadb")
-CONTRACT_BACKENDS = (*BACKENDS, "aiosqlite-file")  # the driver of choice has the whole suite
+DRIVERS = ("aiosqlite-file",)  # other drivers for the same databases: the contract suite only
 
 _SQLITE = {"sqlite-file": "sqlite", "aiosqlite-file": "sqlite+aiosqlite"}
 
@@ -27,7 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--backend",
         action="append",
-        choices=CONTRACT_BACKENDS,
+        choices=(*BACKENDS, *DRIVERS),
         help="run tests that take a backend on this one only (repeatable)",
     )
 
@@ -42,7 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the tests that need a server, and leave out the backends that were not asked for."""
-    wanted = config.getoption("--backend") or CONTRACT_BACKENDS
+    wanted = config.getoption("--backend") or (*BACKENDS, *DRIVERS)
     kept, left_out = [], []
     for item in items:
         callspec = getattr(item, "callspec", None)
@@ -50,6 +50,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if backend in FINDERS:
             item.add_marker(pytest.mark.server)
         unfit = backend == "sqlite-memory" and item.get_closest_marker("durable") is not None
+        unfit |= backend in DRIVERS and "contract" not in item.path.parts
         unwanted = backend is not None and backend not in wanted
         (left_out if unfit or unwanted else kept).append(item)
     if left_out:
@@ -57,7 +58,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = kept
 
 
-@pytest.fixture(scope="session", params=BACKENDS)
+@pytest.fixture(scope="session", params=(*BACKENDS, *DRIVERS))
 def backend(request: pytest.FixtureRequest) -> str:
     """The name of the backend; `parametrize("backend", [...], indirect=True)` takes fewer."""
     return str(request.param)

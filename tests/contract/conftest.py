@@ -4,13 +4,6 @@ from __future__ import annotations
 
 import pytest
 from slack_agents.storage.base import BaseStorageProvider
-from tests.conftest import CONTRACT_BACKENDS
-
-
-@pytest.fixture(scope="session", params=CONTRACT_BACKENDS)
-def backend(request: pytest.FixtureRequest) -> str:
-    """The name of the backend: those of every test, and other drivers."""
-    return str(request.param)
 
 
 @pytest.fixture
