@@ -6,8 +6,8 @@
     python3 dev.py bench    compare what the calls take with what they would without indexes
     python3 dev.py wheel    build the wheel
 
-What is missing is installed into `.venv` beside this file: Python 3.12 is looked for, uv comes
-from PyPI where it is not there. Further arguments go to the demo or to pytest.
+What is missing is installed into `.venv` beside this file: Python 3.12 or later is looked for,
+and downloaded where it is not there; uv comes from PyPI. Further arguments go to the command.
 """
 
 import os
@@ -50,7 +50,8 @@ def main(task: str = "", *further: str) -> int:
 def install(uv: list) -> None:
     """Install the project and its tools into `.venv`, which takes a second when all is there."""
     if not (VENV / "pyvenv.cfg").is_file():
-        subprocess.check_call([*uv, "venv", "--quiet", "--python", "3.12", str(VENV)])
+        if subprocess.call([*uv, "venv", "--quiet", "--python", ">=3.12", str(VENV)]):
+            sys.exit("Python 3.12 or later is needed: install it, or let uv download it")
     target = ["--python", str(VENV), "--editable", ".[all]", "--group", "dev"]
     subprocess.check_call([*uv, "pip", "install", "--quiet", *target])
 

@@ -3,7 +3,6 @@
 from logging.config import fileConfig
 
 from alembic import context
-
 from slack_agents_sqlalchemy.migrations import run_environment
 
 if context.config.config_file_name is not None:

@@ -7,24 +7,21 @@ same pool, same database, each case from empty tables.
 from contextlib import AsyncExitStack
 
 from benchmarks.calls import CASES
-from benchmarks.harness import Session, delete_rows
+from benchmarks.harness import Session, contender
 from benchmarks.primitives_only import PrimitivesOnly
 from slack_agents_sqlalchemy import Provider
 
 
 async def measure(session: Session) -> None:
     """Compare the two in all calls."""
-    contenders = {
+    providers = {
         "overrides": Provider(url=session.url),
         "defaults": PrimitivesOnly(url=session.url),
     }
     async with AsyncExitStack() as opened:
-        for provider in contenders.values():
+        opened.enter_context(session.on_one_cpu())
+        for provider in providers.values():
             await provider.initialize()
             opened.push_async_callback(provider.close)
-
-        async def empty() -> None:
-            for provider in contenders.values():
-                await delete_rows(provider)
-
-        await session.compare(CASES, dict(contenders), empty)
+        contenders = [contender(name, provider) for name, provider in providers.items()]
+        await session.compare(CASES, contenders)

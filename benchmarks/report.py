@@ -28,7 +28,7 @@ DISTRIBUTIONS = (
 
 def table(question: str, session: Session) -> Table:
     """Return the comparisons as a table, a row for each case."""
-    names = list(session.comparisons[0].times)
+    names = list(session.comparisons[0].turns)
     drawn = Table(title=question, caption="microseconds per call: median (95th percentile)")
     drawn.add_column("case", min_width=30, overflow="fold")
     for name in names:
@@ -55,6 +55,7 @@ def to_json(name: str, question: str, session: Session, database: dict[str, str]
         "question": question,
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "pace": vars(session.pace),
+        "on_one_cpu": session.pinned,
         "database": database,
         "versions": _versions(),
         "machine": _machine(),

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event
 from sqlalchemy.pool import Pool
-from tests.servers import FINDERS, Server, ServerMissingError
 
 from slack_agents_sqlalchemy import Provider
+from tests.servers import FINDERS, Server, ServerMissingError
 
 BACKENDS = ("sqlite-file", "sqlite-memory", "postgresql", "mariadb")
 DRIVERS = ("aiosqlite-file",)  # other drivers for the same databases: the contract suite only

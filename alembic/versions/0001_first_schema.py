@@ -5,8 +5,9 @@ Revises: none
 """
 
 import sqlalchemy as sa
-from alembic import op
 from sqlalchemy.dialects import mysql, postgresql
+
+from alembic import op
 
 revision = "0001"
 down_revision = None
@@ -52,11 +53,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_slack_agents_conversations"),
         sa.UniqueConstraint("thread_digest", name="uq_slack_agents_conversations"),
     )
-    op.create_index(
+    create_index(
         "ix_slack_agents_conversations",
         "slack_agents_conversations",
         ["agent_digest", "id"],
-        if_not_exists=True,
     )
     create_table(
         "slack_agents_messages",
@@ -106,8 +106,6 @@ def upgrade() -> None:
         sa.Column("tool_output", TEXT, nullable=True),
         sa.Column("content", TEXT, nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_slack_agents_blocks"),
-        # The index of the foreign key comes with the table: MySQL would make one of its own.
-        sa.Index("ix_slack_agents_blocks_message", "conversation_id", "message_id"),
         sa.ForeignKeyConstraint(
             ["conversation_id", "message_id"],
             ["slack_agents_messages.conversation_id", "slack_agents_messages.id"],
@@ -115,13 +113,17 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
     )
-    op.create_index(
+    create_index(
+        "ix_slack_agents_blocks_message",
+        "slack_agents_blocks",
+        ["conversation_id", "message_id"],
+    )
+    create_index(
         "ix_slack_agents_blocks_tool",
         "slack_agents_blocks",
         ["tool_call_digest", "id"],
         postgresql_where=sa.text("tool_call_digest IS NOT NULL"),
         sqlite_where=sa.text("tool_call_digest IS NOT NULL"),
-        if_not_exists=True,
     )
     create_table(
         "slack_agents_key_values",
@@ -145,11 +147,10 @@ def upgrade() -> None:
         sa.Column("value", TEXT, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_slack_agents_list_items"),
     )
-    op.create_index(
+    create_index(
         "ix_slack_agents_list_items",
         "slack_agents_list_items",
         ["namespace_digest", "key_digest", "id"],
-        if_not_exists=True,
     )
     create_table(
         "slack_agents_heartbeats",
@@ -188,7 +189,18 @@ def upgrade() -> None:
 
 
 def create_table(name: str, *elements: sa.schema.SchemaItem) -> None:
-    op.create_table(name, *elements, if_not_exists=True, **TABLE_OPTIONS)
+    if op.get_context().as_sql or not sa.inspect(op.get_bind()).has_table(name):
+        op.create_table(name, *elements, **TABLE_OPTIONS)
+
+
+def create_index(name: str, table: str, columns: list[str], **options: object) -> None:
+    # MySQL has no CREATE INDEX IF NOT EXISTS, and other databases have none for tables either.
+    if op.get_context().as_sql or name not in indexes(table):
+        op.create_index(name, table, columns, **options)
+
+
+def indexes(table: str) -> set[str | None]:
+    return {index["name"] for index in sa.inspect(op.get_bind()).get_indexes(table)}
 
 
 def downgrade() -> None:

@@ -30,11 +30,6 @@ def identifier(kind: str, value: object) -> int:
     return number
 
 
-def optional_identifier(kind: str, value: object) -> int | None:
-    """Read the id of a ``kind``, or None."""
-    return None if value is None else identifier(kind, value)
-
-
 def _decimal(value: object) -> int | None:
     if type(value) is int:
         return value

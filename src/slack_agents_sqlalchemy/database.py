@@ -9,6 +9,7 @@ from sqlalchemy import Executable, create_engine, event
 from sqlalchemy.engine import URL, Connection, Engine, ExceptionContext, Row
 from sqlalchemy.exc import (
     ArgumentError,
+    DataError,
     DBAPIError,
     DisconnectionError,
     IntegrityError,
@@ -41,7 +42,6 @@ type Parameters = Mapping[str, Any]
 
 _IDLE_SECONDS = 30.0  # a connection unused for longer is checked before it is used
 _LARGE_STATEMENT = 100_000  # bytes; no server's limit is lower
-_CLOSE_PATIENCE = 10.0  # seconds that close() waits for calls in flight
 _INSERT_ATTEMPTS = 5  # each with a new id; one collision needs two processes in one microsecond
 
 
@@ -70,6 +70,11 @@ class Database:
             raise self._not_open()
         return self._engine
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it was opened, and not closed since."""
+        return self._engine is not None
+
     async def open(self) -> None:
         """Create the engine and make the first connection. A second call does nothing.
 
@@ -88,7 +93,7 @@ class Database:
         try:
             await self.run(_do_nothing, timeout=self._options.connect_timeout)
         except BaseException as exc:
-            await self.close()
+            await self.close(patience=0)
             if isinstance(exc, DatabaseTimeoutError):
                 raise DatabaseUnavailableError(
                     f"no connection to {describe(self.url)} "
@@ -96,13 +101,17 @@ class Database:
                 ) from exc
             raise
 
-    async def close(self) -> None:
-        """Wait for the calls in flight and close every connection. A second call does nothing."""
+    async def close(self, *, patience: float = 10.0) -> None:
+        """Wait for the calls in flight and close every connection. A second call does nothing.
+
+        Args:
+            patience: Seconds to wait, for the calls and for the connections.
+        """
         engine, runner = self._engine, self._runner
         self._engine = self._runner = None
         self._closed = True
         if engine is not None and runner is not None:
-            await runner.stop(engine.dispose, _CLOSE_PATIENCE)
+            await runner.stop(engine.dispose, patience)
 
     async def fetch(self, statement: Executable, parameters: Parameters) -> Sequence[Row[Any]]:
         """Run a reading statement and return all its rows."""
@@ -166,8 +175,12 @@ class Database:
         if engine is None or runner is None:
             raise self._not_open()
 
+        connected = False
+
         def hop() -> T:
+            nonlocal connected
             with engine.connect() as connection:
+                connected = True
                 return operation(connection)
 
         limit = self._options.command_timeout if timeout is None else timeout
@@ -178,22 +191,30 @@ class Database:
             raise
         except TimeoutError as exc:
             if not timer.expired():
-                self._translate(exc)
+                self._translate(exc, connected=connected)
             raise DatabaseTimeoutError(
                 f"{describe(self.url)} did not answer within {limit:g} s"
             ) from exc
         except (SQLAlchemyError, OSError) as exc:
             await self._refuse_what_is_too_large(exc)
-            self._translate(exc)
+            self._translate(exc, connected=connected)
         except Exception as exc:
             # Drivers raise errors of their own kind from connect(), past SQLAlchemy.
+            if not connected and isinstance(exc, TypeError):
+                raise ConfigurationError(
+                    f"the driver {self.url.drivername!r} takes no such argument, in the URL or in "
+                    f"connect_args: {exc}"
+                ) from exc
             if self.backend.error_code(exc) is None:
                 raise
-            self._translate(exc)
+            self._translate(exc, connected=connected)
 
     def _create_engine(self) -> Engine:
         options = self._options
         driver = self.url.get_driver_name()
+        connect_arguments = self.backend.connect_arguments(
+            driver, options.connect_timeout, options.command_timeout
+        )
         arguments: dict[str, Any] = {
             "isolation_level": "AUTOCOMMIT",
             "skip_autocommit_rollback": True,
@@ -203,8 +224,7 @@ class Database:
             **self.backend.engine_arguments(self.url, options.pool_size),
             **options.engine_options,
             "connect_args": {
-                **self.backend.connect_arguments(driver, options.connect_timeout),
-                **options.engine_options.get("connect_args", {}),
+                **connect_arguments,
                 **options.connect_args,
             },
         }
@@ -255,7 +275,9 @@ class Database:
         setting = self.backend.size_setting
         if setting is None or not isinstance(error, DBAPIError) or not error.connection_invalidated:
             return
-        size = self.backend.statement_size(error.params if isinstance(error.params, tuple) else ())
+        parameters: Any = error.params or ()
+        values = parameters.values() if isinstance(parameters, Mapping) else parameters
+        size = self.backend.statement_size(list(values))
         if size < _LARGE_STATEMENT:
             return
         limit = await self.run(self.backend.ask_size_limit)
@@ -265,7 +287,7 @@ class Database:
                 f"{setting}, which is {limit:,} bytes now"
             ) from error
 
-    def _translate(self, error: Exception) -> NoReturn:
+    def _translate(self, error: Exception, *, connected: bool) -> NoReturn:
         """Raise what a driver's error means to a caller, with the driver's error as its cause."""
         if isinstance(error, StatementError) and isinstance(error.orig, StorageError):
             raise error.orig from error  # a column type refused a value before it was sent
@@ -279,6 +301,8 @@ class Database:
             isinstance(error, DBAPIError) and error.connection_invalidated
         ):
             fault = Fault.UNAVAILABLE
+        elif not connected and fault is Fault.OTHER and isinstance(error, DBAPIError):
+            fault = Fault.UNAVAILABLE  # some drivers give no code before they are connected
         match fault:
             case Fault.UNAVAILABLE:
                 raise DatabaseUnavailableError(
@@ -291,6 +315,9 @@ class Database:
                 ) from error
             case Fault.TIMED_OUT:
                 raise DatabaseTimeoutError(f"{where} did not answer in time: {what}") from error
+            case Fault.OTHER if isinstance(error, IntegrityError | DataError):
+                # Not `from error`: a server's text on these repeats the row, tokens and all.
+                raise DatabaseError(f"{where} refused a row: {what}") from None
             case Fault.OTHER:
                 raise DatabaseError(f"{where} refused a statement: {what}") from error
 

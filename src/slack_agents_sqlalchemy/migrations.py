@@ -6,8 +6,9 @@ question and goes on.
 
 import asyncio
 import os
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, column, inspect, select, table
 from sqlalchemy.engine import Connection
@@ -17,7 +18,6 @@ from slack_agents_sqlalchemy.database import Database
 from slack_agents_sqlalchemy.dialects import backend
 from slack_agents_sqlalchemy.errors import (
     ConfigurationError,
-    MigrationLockedError,
     SchemaOutdatedError,
     SchemaTooNewError,
 )
@@ -35,6 +35,9 @@ HEAD = REVISIONS[-1]
 
 LOCK_TIMEOUT = 60.0  # seconds to wait for another process that migrates
 MIGRATION_TIMEOUT = 3600.0  # seconds that a migration may take
+
+_ALEMBIC = threading.Lock()
+_ALEMBIC_POLL = 0.02  # seconds
 
 _VERSION: Select[Any] = select(column("version_num")).select_from(table(VERSION_TABLE))
 
@@ -102,7 +105,14 @@ async def ensure(database: Database, options: Options) -> None:
 
 async def upgrade(database: Database) -> None:
     """Upgrade the schema to this version's, or find that another process has done it."""
-    await database.run(_upgrade, timeout=MIGRATION_TIMEOUT)
+    # Alembic keeps its state in globals: one migration at a time in a process. A lock that is not
+    # waited for in a thread cannot be lost when its caller is cancelled.
+    while not _ALEMBIC.acquire(blocking=False):  # noqa: ASYNC110 - other loops may hold it
+        await asyncio.sleep(_ALEMBIC_POLL)
+    try:
+        await database.run(_upgrade, timeout=MIGRATION_TIMEOUT)
+    finally:
+        _ALEMBIC.release()
 
 
 def _upgrade(connection: Connection) -> None:
@@ -169,23 +179,11 @@ def _url_from_environment() -> str:
 
 
 def _migrate(context: "EnvironmentContext", connection: Connection) -> None:
-    try:
-        with backend(connection.dialect.name).migration_lock(connection, LOCK_TIMEOUT):
-            # Asked again under the lock: another process may have migrated meanwhile.
-            require_known(_look_for_revision(connection))
-            context.configure(connection=connection, **_context_options())
-            context.run_migrations()
-    except TimeoutError as exc:
-        _raise_locked(exc)
-
-
-def _raise_locked(error: TimeoutError) -> NoReturn:
-    if isinstance(error, MigrationLockedError):
-        raise error
-    raise MigrationLockedError(
-        f"another process has held the migration lock for {LOCK_TIMEOUT:g} s: wait until it has "
-        "finished, or look for a process that hangs, and start again"
-    ) from error
+    with backend(connection.dialect.name).migration_lock(connection, LOCK_TIMEOUT):
+        # Asked again under the lock: another process may have migrated meanwhile.
+        require_known(_look_for_revision(connection))
+        context.configure(connection=connection, **_context_options())
+        context.run_migrations()
 
 
 def _write_sql(context: "EnvironmentContext") -> None:

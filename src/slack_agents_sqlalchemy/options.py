@@ -51,6 +51,16 @@ _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
 }
 
 
+# What the provider relies on: with other values it would lose writes, or show secrets.
+_FIXED = {
+    "connect_args",  # an option of its own
+    "hide_parameters",
+    "isolation_level",
+    "pool_reset_on_return",
+    "skip_autocommit_rollback",
+}
+
+
 def parse_options(options: Mapping[str, Any]) -> Options:
     """Read the options of the provider.
 
@@ -83,6 +93,11 @@ def parse_options(options: Mapping[str, Any]) -> Options:
         if not fits:
             shown = f", not {value!r}" if isinstance(value, str | int | float) else ""
             raise ConfigurationError(f"storage option {name!r} must be {description}{shown}")
+    if fixed := _FIXED & set(given.get("engine_options", ())):
+        raise ConfigurationError(
+            f"storage option 'engine_options' may not hold {', '.join(sorted(fixed))}: "
+            "the provider relies on its own"
+        )
     return Options(**given)
 
 
@@ -112,17 +127,19 @@ def parse_url(url: object) -> URL:
         raise ConfigurationError(
             f"storage option 'url' is not a database URL; examples: {_EXAMPLES}"
         ) from (None if isinstance(url, str) and "@" in url else exc)
-    if parsed.drivername == "postgres":  # the scheme that hosting services hand out
-        parsed = parsed.set(drivername="postgresql")
-    known = backend(parsed.get_backend_name())
-    if "+" not in parsed.drivername and known.default_driver is not None:
-        parsed = parsed.set(drivername=f"{parsed.drivername}+{known.default_driver}")
-    _require_driver(parsed, known.extra)
+    if parsed.host and "@" in (parsed.database or ""):
+        raise ConfigurationError(
+            "storage option 'url' has an @ in its database: percent-encode the signs of the "
+            "password (@ is %40, / is %2F)"
+        )
+    parsed = backend(parsed.get_backend_name()).complete(parsed)
+    _require_driver(parsed)
     return parsed
 
 
-def _require_driver(url: URL, extra: str | None) -> None:
-    name, _, driver = url.drivername.partition("+")
+def _require_driver(url: URL) -> None:
+    known = backend(url.get_backend_name())
+    driver = url.drivername.partition("+")[2]
     try:
         url.get_dialect().import_dbapi()
     except NoSuchModuleError as exc:
@@ -131,10 +148,8 @@ def _require_driver(url: URL, extra: str | None) -> None:
             f"install the package that provides it; examples: {_EXAMPLES}"
         ) from exc
     except ImportError as exc:
-        default = backend(name).default_driver
-        install = (
-            f"slack-agents-sqlalchemy[{extra}]" if driver == default else _package(exc, driver)
-        )
+        ours = driver == known.default_driver
+        install = f"slack-agents-sqlalchemy[{known.extra}]" if ours else _package(exc, driver)
         raise DriverMissingError(
             f"the driver for {url.drivername!r} is not installed: pip install '{install}'"
         ) from exc
@@ -149,8 +164,13 @@ def _package(error: ImportError, driver: str) -> str:
     }.get(module, module)
 
 
+_SECRET = ("pass", "pwd", "token", "secret", "key", "odbc_connect")
+
+
 def describe(url: URL) -> str:
     """Show a URL with its password hidden, wherever in the URL it stands."""
-    secret = {"password", "passwd", "sslpassword", "token", "secret"}
-    query = {name: "***" if name.lower() in secret else value for name, value in url.query.items()}
+    query = {
+        name: "***" if any(part in name.lower() for part in _SECRET) else value
+        for name, value in url.query.items()
+    }
     return url.set(query=query).render_as_string(hide_password=True)

@@ -1,5 +1,6 @@
 """The provider: the framework's storage contract on one database."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, cast
@@ -50,6 +51,7 @@ class Provider(BaseStorageProvider):
     def __init__(self, url: str | None = None, **options: Any) -> None:
         self._options = parse_options(options)
         self._database = Database(parse_url(url), self._options)
+        self._starting = asyncio.Lock()
         self._set = self._upsert(KeyValue, primitives.SET_REPLACES)
         self._put_token = self._upsert(OAuthToken, oauth.TOKEN_REPLACES)
         self._put_client = self._upsert(OAuthClient, oauth.CLIENT_REPLACES)
@@ -66,18 +68,23 @@ class Provider(BaseStorageProvider):
     async def initialize(self) -> None:
         """Connect, and bring the schema to the state that the option ``migrate`` asks for.
 
+        A second call does nothing.
+
         Raises:
             DatabaseUnavailableError: The database cannot be reached within ``connect_timeout``.
             AccessRefusedError: It refuses the user, the password or the database name.
             SchemaError: The schema is not the one this version works with; the message says what
                 to do.
         """
-        await self._database.open()
-        try:
-            await migrations.ensure(self._database, self._options)
-        except BaseException:
-            await self._database.close()
-            raise
+        async with self._starting:
+            if self._database.is_open:
+                return
+            await self._database.open()
+            try:
+                await migrations.ensure(self._database, self._options)
+            except BaseException:
+                await self._database.close()
+                raise
 
     async def close(self) -> None:
         """Close every connection. A second call does nothing."""

@@ -23,7 +23,7 @@ class Runner(Protocol):
 
         Args:
             last: What remains to do.
-            patience: Seconds to wait for what was begun.
+            patience: Seconds to wait for what was begun, and for ``last``.
         """
         ...
 
@@ -55,7 +55,9 @@ class GreenletRunner:
         with suppress(TimeoutError):
             async with asyncio.timeout(patience):
                 await self._idle.wait()
-        await greenlet_spawn(last)
+        with suppress(TimeoutError):  # a connection that was cut off silently never closes
+            async with asyncio.timeout(max(patience, 1.0)):
+                await greenlet_spawn(last)
 
 
 class ShieldedGreenletRunner(GreenletRunner):

@@ -97,6 +97,11 @@ async def test_a_file_that_is_no_sqlite_database_is_an_error_and_stays_as_it_is(
     assert file.read_text() == "dear diary " * 500
 
 
+@pytest.mark.parametrize("uri", ["file::memory:?cache=shared&uri=true", ":memory:", ""])
+def test_a_database_in_memory_supports_no_export_however_it_is_written(uri: str):
+    assert not Provider(url=f"sqlite:///{uri}").supports_export
+
+
 async def test_a_start_that_failed_can_be_tried_again(tmp_path: Path):
     folder = tmp_path / "later"
     provider = Provider(url=f"sqlite:///{folder / 'agents.db'}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -29,6 +30,8 @@ def test_the_configuration_of_the_readme_is_all_that_is_needed():
         ("mysql://host/agents", "mysql+aiomysql"),
         ("mariadb://host/agents", "mariadb+aiomysql"),
         ("mysql+pymysql://host/agents", "mysql+pymysql"),
+        ("postgresql+psycopg2://host/agents", "postgresql+psycopg2"),
+        ("postgresql+psycopg://host/agents", "postgresql+psycopg_async"),
     ],
 )
 def test_a_url_without_a_driver_gets_the_best_one_and_one_with_is_taken_at_its_word(
@@ -71,6 +74,38 @@ def test_a_driver_that_is_not_installed_is_an_error_with_the_command_that_instal
     with pytest.raises(DriverMissingError) as missing:
         Provider(url=url)
     assert f"pip install '{install}'" in str(missing.value)
+
+
+def test_the_sslmode_of_libpq_is_understood_by_asyncpg_too():
+    assert parse_url("postgres://host/agents?sslmode=require").query == {"ssl": "require"}
+
+
+@pytest.mark.parametrize("url", ["mysql://root@127.0.0.1", "mariadb://root@127.0.0.1/"])
+def test_a_mysql_url_without_a_database_is_an_error_that_says_so(url: str):
+    with pytest.raises(ConfigurationError, match="names no database"):
+        Provider(url=url)
+
+
+def test_a_password_that_is_not_percent_encoded_is_an_error_that_hides_it():
+    with pytest.raises(ConfigurationError, match="percent-encode") as unencoded:
+        Provider(url="postgresql://someone:ses@me/street@host/agents")
+    assert "me/street" not in str(unencoded.value)
+
+
+@pytest.mark.parametrize("name", ["isolation_level", "pool_reset_on_return", "connect_args"])
+def test_an_engine_option_that_the_provider_relies_on_is_refused(name: str):
+    with pytest.raises(ConfigurationError, match=name):
+        Provider(url="sqlite://", engine_options={name: None})
+
+
+async def test_an_argument_that_the_driver_does_not_take_is_an_error_that_says_where(
+    tmp_path: Path,
+):
+    provider = Provider(
+        url=f"sqlite:///{tmp_path / 'agents.db'}", connect_args={"no_such_argument": 1}
+    )
+    with pytest.raises(ConfigurationError, match=r"connect_args.*no_such_argument"):
+        await provider.initialize()
 
 
 def test_a_misspelt_option_is_an_error_that_lists_the_known_ones():
@@ -125,6 +160,7 @@ async def test_an_engine_option_that_sqlalchemy_refuses_is_an_error_that_says_so
         "postgresql://someone:sesame@host/agents",
         "postgresql://someone@host/agents?password=sesame",
         "postgresql://someone@host/agents?passwd=sesame&sslpassword=sesame",
+        "postgresql://someone@host/agents?passphrase=sesame&authToken=sesame",
     ],
 )
 def test_no_password_is_shown(url: str):

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from slack_agents.storage.base import BaseStorageProvider
+
 from tests.contract.samples import TOOL_CALL, UPLOAD, USAGE, oauth_client, oauth_token
 
 TEXTS = [

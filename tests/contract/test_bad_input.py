@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from slack_agents.storage.base import BaseStorageProvider
+
 from tests.contract.samples import PDF_CONTENT, TOOL_CALL, UPLOAD, USAGE, Id
 
 type CallWithId = Callable[[BaseStorageProvider, Any, Any], Awaitable[Any]]

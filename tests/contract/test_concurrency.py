@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from slack_agents.storage.base import BaseStorageProvider
+
 from tests.contract.samples import CALLS, TOOL_CALL, USAGE, Id, oauth_client, oauth_token
 
 THREAD = ("agent", "C1", "1700000000.000100")

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from slack_agents.storage.base import BaseStorageProvider
+
 from tests.contract.hostile import (
     CONTENTS,
     DELETES,

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from slack_agents.storage.base import BaseStorageProvider
+
 from tests.contract.samples import Id
 
 MICROSECOND = timedelta(microseconds=1)

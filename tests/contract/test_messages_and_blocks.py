@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from slack_agents.storage.base import BaseStorageProvider
+
 from tests.contract.samples import (
     IMAGE,
     IMAGE_CONTENT,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from slack_agents.conversations import ConversationManager
 from slack_agents.llm.base import Message
 from slack_agents.storage.base import BaseStorageProvider
+
 from tests.contract.samples import IMAGE, IMAGE_CONTENT, PDF_CONTENT, UPLOAD, USAGE, Id
 
 

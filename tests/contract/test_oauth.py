@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from slack_agents.storage.base import BaseStorageProvider, OAuthClientRow, OAuthTokenRow
+
 from tests.contract.samples import oauth_client, oauth_token
 
 REDIRECT = "https://agent.example/callback"

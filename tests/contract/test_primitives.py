@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from slack_agents.storage.base import BaseStorageProvider
+
 from tests.contract.hostile import nested
 
 

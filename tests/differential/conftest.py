@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
+
 from tests.differential.differences import BuiltInPostgreSQL, Defaults
 from tests.servers import Server
 

@@ -16,8 +16,9 @@ import json
 from datetime import datetime
 from typing import Any
 
-from benchmarks.primitives_only import PrimitivesOnly
 from slack_agents.storage import postgres
+
+from benchmarks.primitives_only import PrimitivesOnly
 from tests.differential.views import View
 
 TOOL_FILE = "file"

@@ -5,9 +5,11 @@ import os
 from pathlib import Path
 
 import pytest
-from benchmarks.primitives_only import PrimitivesOnly
 from hypothesis import HealthCheck, Phase, given, settings
 from slack_agents.storage.base import BaseStorageProvider
+
+from benchmarks.primitives_only import PrimitivesOnly
+from slack_agents_sqlalchemy import Provider
 from tests.differential.differences import BuiltInPostgreSQL, Defaults, comparable
 from tests.differential.programs import (
     ANY_TEXT,
@@ -19,8 +21,6 @@ from tests.differential.programs import (
     programs,
 )
 from tests.differential.views import seen_after
-
-from slack_agents_sqlalchemy import Provider
 
 # A program that fails is made small first, which takes minutes: it must not end in a time-out.
 pytestmark = pytest.mark.timeout(900)

@@ -11,6 +11,7 @@ from typing import Any
 from slack_agents.cli.export_usage_csv import export_usage_csv
 from slack_agents.conversations import ConversationManager
 from slack_agents.storage.base import BaseStorageProvider
+
 from tests.differential.programs import (
     AGENTS,
     KEYS,

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from tests.framework import framework_suite
 
 PLUGIN = Path(__file__).with_name("replaced_sqlite.py")

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
-from tests.host.commands import Finished, run, slack_agents
 
 from slack_agents_sqlalchemy.demo.replay import estimated_cost
 from slack_agents_sqlalchemy.demo.threads import THREADS
+from tests.host.commands import Finished, run, slack_agents
 
 SECTIONS = [
     "What the model sees again",

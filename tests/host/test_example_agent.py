@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 
-from tests.host.commands import HELLO_STORAGE
-
 from slack_agents_sqlalchemy.demo.threads import AGENT_NAME, AGENT_VERSION, MODEL
+from tests.host.commands import HELLO_STORAGE
 
 
 def text(name: str) -> str:

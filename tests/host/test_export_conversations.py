@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.host.commands import Finished, slack_agents
-from tests.host.conftest import BARE_CHANNEL, Told, ToldThread
 
 from slack_agents_sqlalchemy.demo.script import File, ToolCall
+from tests.host.commands import Finished, slack_agents
+from tests.host.conftest import BARE_CHANNEL, Told, ToldThread
 
 pytestmark = pytest.mark.durable
 

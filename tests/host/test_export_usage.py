@@ -8,11 +8,11 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from tests.host.commands import Finished, slack_agents
-from tests.host.conftest import Told, ToldThread
 
 from slack_agents_sqlalchemy.demo.replay import estimated_cost
 from slack_agents_sqlalchemy.demo.threads import AGENT_NAME, AGENT_VERSION, MODEL
+from tests.host.commands import Finished, slack_agents
+from tests.host.conftest import Told, ToldThread
 
 pytestmark = pytest.mark.durable
 

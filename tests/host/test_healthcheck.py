@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from tests.conftest import NewProvider
 from tests.host.commands import HELLO_STORAGE, Finished, slack_agents
 

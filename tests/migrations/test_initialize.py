@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, event, make_url, text
-from tests.conftest import NewProvider
-from tests.migrations.schema import describe_schema, table_names
 
 from slack_agents_sqlalchemy import (
     DatabaseError,
@@ -25,8 +24,9 @@ from slack_agents_sqlalchemy import (
     SchemaTooNewError,
     migrations,
 )
-from slack_agents_sqlalchemy.dialects import sqlite
-from slack_agents_sqlalchemy.models import VERSION_TABLE
+from slack_agents_sqlalchemy.models import VERSION_TABLE, Base
+from tests.conftest import NewProvider
+from tests.migrations.schema import describe_schema, table_names
 
 durable = pytest.mark.durable
 
@@ -63,8 +63,7 @@ print([name for name in ("alembic", "mako", "typer", "rich") if name in sys.modu
 
 async def run(url: str, operation: Callable[[Connection], object]) -> object:
     provider = Provider(url=url, migrate="off")
-    if url.startswith("sqlite:///"):
-        Path(url.removeprefix("sqlite:///")).touch()
+    touch(url)
     await provider.initialize()
     try:
         return await provider._database.run(operation)
@@ -90,6 +89,12 @@ async def connection_of(provider: Provider) -> AsyncIterator[Execute]:
         yield execute
     finally:
         await hop(connection.close)
+
+
+def touch(url: str) -> None:
+    """Make the file of a SQLite database, which only `migrate: auto` makes by itself."""
+    if url.startswith("sqlite:///") and "memory" not in url:
+        Path(url.removeprefix("sqlite:///")).touch()
 
 
 @pytest.fixture
@@ -211,6 +216,17 @@ async def test_verify_refuses_an_empty_database_and_leaves_it_empty(fresh_url: s
     assert await run(fresh_url, table_names) == []
 
 
+@pytest.mark.parametrize("backend", ["sqlite-file"], indirect=True)
+async def test_verify_leaves_a_sqlite_file_as_it_is(fresh_url: str):
+    file = Path(fresh_url.removeprefix("sqlite:///"))
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE theirs (id INTEGER)")
+    before = file.read_bytes()
+    with pytest.raises(SchemaOutdatedError):
+        await Provider(url=fresh_url, migrate="verify").initialize()
+    assert file.read_bytes() == before
+
+
 @durable
 async def test_verify_accepts_the_schema_of_this_version(database_url: str):
     provider = Provider(url=database_url, migrate="verify")
@@ -235,30 +251,78 @@ async def test_a_schema_newer_than_the_package_is_refused(fresh_url: str, migrat
 
 
 async def test_off_asks_nothing(fresh_url: str, statements: list[str]):
-    if fresh_url.startswith("sqlite:///") and "memory" not in fresh_url:
-        Path(fresh_url.removeprefix("sqlite:///")).touch()
+    touch(fresh_url)
     provider = Provider(url=fresh_url, migrate="off")
     await provider.initialize()
     assert not any(VERSION_TABLE in statement for statement in statements)
     await provider.close()
 
 
+CREATES = ("CREATE TABLE slack", "CREATE INDEX", "CREATE UNIQUE INDEX")
+
+
 @durable
-async def test_a_migration_that_was_cut_off_is_taken_up_where_it_stopped(fresh_url: str):
+@pytest.mark.parametrize("steps", [1, 3, 5, 7, 9, 12])
+async def test_a_migration_that_was_cut_off_is_taken_up_where_it_stopped(
+    fresh_url: str, steps: int
+):
+    """On MySQL and MariaDB each statement of the migration stays, also when the next one fails."""
+    made = 0
+
+    def cut_off(_conn: object, _cursor: object, statement: str, *_: object) -> None:
+        nonlocal made
+        if statement.lstrip().startswith(CREATES):
+            made += 1
+            if made > steps:
+                raise InterruptedError("cut off")
+
+    event.listen(Engine, "before_cursor_execute", cut_off)
+    try:
+        with pytest.raises(ConnectionError, match="cut off"):
+            await Provider(url=fresh_url).initialize()
+    finally:
+        event.remove(Engine, "before_cursor_execute", cut_off)
+
     provider = Provider(url=fresh_url)
     await provider.initialize()
-    whole = await provider._database.run(describe_schema)
+
+    def made_and_declared(connection: Connection) -> tuple[object, object]:
+        migrated = describe_schema(connection)
+        Base.metadata.drop_all(connection)
+        Base.metadata.create_all(connection)
+        return migrated, describe_schema(connection)
+
+    migrated, declared = await provider._database.run(made_and_declared)
+    assert migrated == declared
     await provider.close()
 
-    def cut_off(connection: Connection) -> None:
-        connection.execute(text(f"DROP TABLE {VERSION_TABLE}"))
-        connection.execute(text("DROP TABLE slack_agents_oauth_clients"))
-        connection.execute(text("DROP TABLE slack_agents_blocks"))
 
-    await run(fresh_url, cut_off)
+async def test_storages_that_start_at_once_in_one_process_all_start(fresh_url: str):
+    providers = [Provider(url=fresh_url) for _ in range(4)]
+    await asyncio.gather(*(provider.initialize() for provider in providers))
+    for provider in providers:
+        assert await provider.get("namespace", "key") is None
+        await provider.close()
+
+
+async def test_one_storage_may_be_started_several_times_at_once(fresh_url: str):
+    provider = Provider(url=fresh_url)
+    await asyncio.gather(*(provider.initialize() for _ in range(3)))
+    await provider.set("namespace", "key", {"stored": True})
     await provider.initialize()
-    assert await provider._database.run(describe_schema) == whole
+    assert await provider.get("namespace", "key") == {"stored": True}
     await provider.close()
+
+
+async def test_a_second_start_that_is_cancelled_leaves_the_storage_open(
+    new_provider: NewProvider,
+):
+    provider = await new_provider()
+    second = asyncio.create_task(provider.initialize())
+    await asyncio.sleep(0)
+    second.cancel()
+    await asyncio.gather(second, return_exceptions=True)
+    assert await provider.get("namespace", "key") is None
 
 
 @durable
@@ -266,17 +330,19 @@ async def test_a_migration_lock_that_is_not_freed_in_time_is_an_error(
     fresh_url: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(migrations, "LOCK_TIMEOUT", 1)
-    monkeypatch.setattr(sqlite, "_BUSY_TIMEOUT", 1)
-    holder = Provider(url=fresh_url)
-    await holder._database.open()
+    holder = Provider(url=fresh_url, migrate="off")
+    touch(fresh_url)
+    await holder.initialize()
     lock = holder._database.backend.migration_lock
     async with connection_of(holder) as execute:
         entered = await execute(lambda connection: enter(lock(connection, 30)))
         with pytest.raises(MigrationLockedError, match="another process"):
             await Provider(url=fresh_url).initialize()
         await execute(lambda _: entered.close())
-    await holder.initialize()
     await holder.close()
+    freed = Provider(url=fresh_url)
+    await freed.initialize()
+    await freed.close()
 
 
 def enter(lock: AbstractContextManager[None]) -> ExitStack:

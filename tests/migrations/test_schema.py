@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
-from tests.migrations.schema import describe_schema, table_names
 
+from alembic import command
 from slack_agents_sqlalchemy import Provider, migrations
 from slack_agents_sqlalchemy.models import TABLE_PREFIX, VERSION_TABLE, Base
+from tests.migrations.schema import describe_schema, table_names
 
 
 async def opened(url: str) -> Provider:
@@ -96,7 +96,7 @@ async def test_tables_of_others_stay_as_they_are(fresh_url: str):
     provider = Provider(url=fresh_url)
     await provider._database.open()
     await provider._database.run(make_theirs)
-    await provider.initialize()
+    await migrations.ensure(provider._database, provider._options)
     assert await provider._database.run(read_theirs) == [["theirs"], ["theirs"]]
     await provider.close()
 

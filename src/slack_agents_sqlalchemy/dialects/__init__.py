@@ -12,7 +12,7 @@ def backend(name: str) -> Backend:
     """Return what is known about the SQLAlchemy dialect ``name``; generic where nothing is."""
     # Imported when asked for: a health check pays for the one dialect it uses.
     match name:
-        case "postgresql":
+        case "postgresql" | "postgres":
             from slack_agents_sqlalchemy.dialects.postgresql import PostgreSQL
 
             return PostgreSQL()

@@ -11,6 +11,8 @@ from sqlalchemy.engine import URL, Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.types import TypeEngine
 
+from slack_agents_sqlalchemy.errors import MigrationLockedError
+
 type Upsert = Callable[[Connection, dict[str, Any]], None]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -54,6 +56,16 @@ class Backend:
 
     # Connections
 
+    def complete(self, url: URL) -> URL:
+        """Return the URL with its driver, and as that driver understands it.
+
+        Raises:
+            ConfigurationError: The URL lacks something.
+        """
+        if "+" in url.drivername or self.default_driver is None:
+            return url
+        return url.set(drivername=f"{url.drivername}+{self.default_driver}")
+
     keeps_one_connection = False
     """Whether one connection serves all calls, so that it must outlive a cancelled one."""
 
@@ -69,8 +81,10 @@ class Backend:
         """Return arguments of ``create_engine`` that this dialect needs."""
         return {"pool_size": pool_size, "max_overflow": 0, "pool_use_lifo": True}
 
-    def connect_arguments(self, driver: str, connect_timeout: float) -> dict[str, Any]:
-        """Return arguments of the driver's ``connect``."""
+    def connect_arguments(
+        self, driver: str, connect_timeout: float, command_timeout: float
+    ) -> dict[str, Any]:
+        """Return arguments of the driver's ``connect``; time-outs are in seconds."""
         return {}
 
     def prepare_connection(self, dbapi_connection: Any) -> None:
@@ -131,7 +145,7 @@ class Backend:
             timeout: Seconds to wait for another process.
 
         Raises:
-            TimeoutError: Another process held the lock for longer.
+            MigrationLockedError: Another process held the lock for longer.
         """
         yield
 
@@ -166,6 +180,14 @@ class Backend:
                 return Fault.ACCESS_REFUSED
             case _:
                 return Fault.OTHER
+
+
+def lock_error(timeout: float) -> MigrationLockedError:
+    """Return the error of a migration lock that another process has held for too long."""
+    return MigrationLockedError(
+        f"another process has held the migration lock for {timeout:g} s: wait until it has "
+        "finished, or look for a process that hangs, and start again"
+    )
 
 
 def run_statement(statement: Executable) -> Upsert:

@@ -1,5 +1,6 @@
 """MySQL and MariaDB."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -7,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Table, text
 from sqlalchemy.dialects.mysql import DATETIME, LONGTEXT, VARCHAR, insert
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import URL, Connection
 from sqlalchemy.types import TypeEngine
 
 from slack_agents_sqlalchemy.dialects.generic import (
@@ -15,8 +16,10 @@ from slack_agents_sqlalchemy.dialects.generic import (
     Fault,
     Timestamp,
     Upsert,
+    lock_error,
     run_statement,
 )
+from slack_agents_sqlalchemy.errors import ConfigurationError
 from slack_agents_sqlalchemy.identifiers import digest
 
 _FAULTS = {
@@ -32,6 +35,8 @@ _FAULTS = {
     1044: Fault.ACCESS_REFUSED,  # no right on the database
     1045: Fault.ACCESS_REFUSED,  # wrong user or password
     1049: Fault.ACCESS_REFUSED,  # no such database
+    1290: Fault.UNAVAILABLE,  # read-only: another server is the primary now
+    1836: Fault.UNAVAILABLE,  # the same, MySQL
     1142: Fault.ACCESS_REFUSED,  # no right on the table
     1698: Fault.ACCESS_REFUSED,  # wrong way to authenticate
     1153: Fault.UNAVAILABLE,  # packet too large: the server closes the connection
@@ -61,10 +66,23 @@ class MySQL(Backend):
     extra = "mysql"
     timestamp = DateTime6()
 
-    def connect_arguments(self, driver: str, connect_timeout: float) -> dict[str, Any]:
-        if driver in ("aiomysql", "asyncmy", "pymysql", "mysqldb"):
-            return {"connect_timeout": max(1, round(connect_timeout)), "charset": "utf8mb4"}
-        return {}
+    def complete(self, url: URL) -> URL:
+        if not url.database:
+            raise ConfigurationError(
+                "storage option 'url' names no database: mysql://user:password@host/database"
+            )
+        return super().complete(url)
+
+    def connect_arguments(
+        self, driver: str, connect_timeout: float, command_timeout: float
+    ) -> dict[str, Any]:
+        if driver not in ("aiomysql", "asyncmy", "pymysql", "mysqldb"):
+            return {}
+        limits = {"connect_timeout": max(1, round(connect_timeout)), "charset": "utf8mb4"}
+        if driver in ("pymysql", "mysqldb"):
+            # Nothing else frees a thread whose connection was cut off silently.
+            limits["read_timeout"] = limits["write_timeout"] = math.ceil(command_timeout) + 1
+        return limits
 
     def ascii_type(self, length: int) -> TypeEngine[Any]:
         return VARCHAR(length, charset="ascii", collation="ascii_bin")
@@ -87,7 +105,7 @@ class MySQL(Backend):
             text("SELECT GET_LOCK(:name, :timeout)"), name | {"timeout": timeout}
         ).scalar()
         if not locked:
-            raise TimeoutError
+            raise lock_error(timeout)
         try:
             yield
         finally:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Table, text
 from sqlalchemy.dialects.postgresql import TIMESTAMP, insert
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import URL, Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeEngine
 
@@ -17,6 +17,7 @@ from slack_agents_sqlalchemy.dialects.generic import (
     Timestamp,
     Upsert,
     driver_error,
+    lock_error,
     run_statement,
 )
 
@@ -29,6 +30,7 @@ _FAULTS = {
     "57P01": Fault.UNAVAILABLE,  # admin shutdown
     "57P02": Fault.UNAVAILABLE,  # crash shutdown
     "57P03": Fault.UNAVAILABLE,  # cannot connect now
+    "25006": Fault.UNAVAILABLE,  # read-only: another server is the primary now
     "28": Fault.ACCESS_REFUSED,  # invalid authorization
     "3D000": Fault.ACCESS_REFUSED,  # no such database
     "42501": Fault.ACCESS_REFUSED,  # insufficient privilege
@@ -57,10 +59,30 @@ class PostgreSQL(Backend):
     extra = "postgresql"
     timestamp = TimestampTZ()
 
-    def connect_arguments(self, driver: str, connect_timeout: float) -> dict[str, Any]:
+    def complete(self, url: URL) -> URL:
+        # Hosting services hand out postgres:// and ?sslmode=, which libpq understands.
+        if url.drivername == "postgres":
+            url = url.set(drivername="postgresql")
+        url = super().complete(url)
+        driver = url.get_driver_name()
+        if driver == "psycopg":  # the same driver, by its asyncio side
+            return url.set(drivername="postgresql+psycopg_async")
+        if driver == "asyncpg" and "sslmode" in url.query:
+            mode = url.query["sslmode"]
+            return url.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
+        return url
+
+    def connect_arguments(
+        self, driver: str, connect_timeout: float, command_timeout: float
+    ) -> dict[str, Any]:
         if driver == "asyncpg":
             return {"timeout": connect_timeout}
-        return {"connect_timeout": max(1, round(connect_timeout))}
+        if driver in ("psycopg", "psycopg_async", "psycopg2"):
+            return {
+                "connect_timeout": max(1, round(connect_timeout)),
+                "tcp_user_timeout": round(1000 * command_timeout),
+            }
+        return {}
 
     def upsert(self, table: Table, replaced: Sequence[str]) -> Upsert:
         create = insert(table)
@@ -82,7 +104,7 @@ class PostgreSQL(Backend):
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
             except DBAPIError as exc:
                 if self.error_code(driver_error(exc)) == _LOCK_NOT_AVAILABLE:
-                    raise TimeoutError from exc
+                    raise lock_error(timeout) from exc
                 raise
             connection.exec_driver_sql("SET LOCAL lock_timeout = DEFAULT")
             yield

@@ -21,6 +21,7 @@ from slack_agents_sqlalchemy.dialects.generic import (
     Timestamp,
     Upsert,
     driver_error,
+    lock_error,
     run_statement,
 )
 
@@ -58,7 +59,8 @@ class SQLite(Backend):
     timestamp = ISOText()
 
     def is_private_memory(self, url: URL) -> bool:
-        return url.database in (None, "", ":memory:") or url.query.get("mode") == "memory"
+        names = (None, "", ":memory:", "file::memory:")
+        return url.database in names or url.query.get("mode") == "memory"
 
     def is_missing(self, url: URL) -> bool:
         if self.is_private_memory(url) or url.query.get("uri"):
@@ -68,14 +70,19 @@ class SQLite(Backend):
     def engine_arguments(self, url: URL, pool_size: int) -> dict[str, Any]:
         return {"poolclass": StaticPool}
 
-    def connect_arguments(self, driver: str, connect_timeout: float) -> dict[str, Any]:
-        return {"check_same_thread": False, "timeout": _BUSY_TIMEOUT}
+    def connect_arguments(
+        self, driver: str, connect_timeout: float, command_timeout: float
+    ) -> dict[str, Any]:
+        # SQLite gives up before the call does: what is reported as timed out was not stored.
+        busy_timeout = min(_BUSY_TIMEOUT, 0.8 * command_timeout)
+        return {"check_same_thread": False, "timeout": busy_timeout}
 
     def prepare_connection(self, dbapi_connection: Any) -> None:
         cursor = dbapi_connection.cursor()
         cursor.execute("PRAGMA foreign_keys = ON")
-        cursor.execute("PRAGMA synchronous = NORMAL")
-        _use_write_ahead_log(cursor)
+        cursor.execute("PRAGMA journal_mode")
+        if cursor.fetchone() == ("wal",):  # only there NORMAL survives a power cut
+            cursor.execute("PRAGMA synchronous = NORMAL")
         cursor.close()
 
     def upsert(self, table: Table, replaced: Sequence[str]) -> Upsert:
@@ -89,16 +96,22 @@ class SQLite(Backend):
 
     @contextmanager
     def migration_lock(self, connection: Connection, timeout: float) -> Iterator[None]:
+        usual = connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {round(1000 * timeout)}")
         try:
+            _use_write_ahead_log(connection, timeout)
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         except DBAPIError as exc:
             if self.classify(driver_error(exc)) is Fault.TIMED_OUT:
-                raise TimeoutError from exc
+                raise lock_error(timeout) from exc
             raise
+        finally:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {usual}")
         try:
             yield
         except BaseException:
-            connection.exec_driver_sql("ROLLBACK")
+            if not connection.invalidated:
+                connection.exec_driver_sql("ROLLBACK")
             raise
         connection.exec_driver_sql("COMMIT")
 
@@ -112,16 +125,18 @@ class SQLite(Backend):
         return _FAULTS.get(code & 0xFF, Fault.OTHER) if isinstance(code, int) else Fault.OTHER
 
 
-def _use_write_ahead_log(cursor: Any) -> None:
+def _use_write_ahead_log(connection: Connection, timeout: float) -> None:
     """Switch to WAL, which the file remembers: readers and a writer do not wait for each other."""
-    deadline = time.monotonic() + _BUSY_TIMEOUT
+    deadline = time.monotonic() + timeout
     while True:
         try:
-            cursor.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as exc:
+            connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+        except DBAPIError as exc:
             # SQLite does not wait here for another process that opens the same new file.
-            if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+            code = getattr(exc.orig, "sqlite_errorcode", 0)
+            if code & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
         else:
+            connection.exec_driver_sql("PRAGMA synchronous = NORMAL")
             return

@@ -66,7 +66,7 @@ def find_or_create(connection: Connection, row: Parameters) -> int:
 
     Args:
         connection: Runs one statement where the conversation is there and its channel has kept
-            its name, and at most two more.
+            its name, and one more otherwise; a few where others make it at the same moment.
         row: The row of :func:`conversation`; its channel name replaces another, unless empty.
     """
     for attempt in range(1, _CREATE_ATTEMPTS + 1):

@@ -33,4 +33,6 @@ def insert_under(
         .select_from(source)
         .where(parent == bindparam("parent_id"))
     )
-    return insert(model).from_select([*copied, *given], row, include_defaults=False)
+    statement = insert(model).from_select([*copied, *given], row, include_defaults=False)
+    # Whether a row was made is all the answer there is, and not every driver keeps it on its own.
+    return statement.execution_options(preserve_rowcount=True)
