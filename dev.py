@@ -49,9 +49,9 @@ def main(task: str = "", *further: str) -> int:
 
 def install(uv: list) -> None:
     """Install the project and its tools into `.venv`, which takes a second when all is there."""
-    if not (VENV / "pyvenv.cfg").is_file():
-        if subprocess.call([*uv, "venv", "--quiet", "--python", ">=3.12", str(VENV)]):
-            sys.exit("Python 3.12 or later is needed: install it, or let uv download it")
+    create = [*uv, "venv", "--quiet", "--python", ">=3.12", str(VENV)]
+    if not (VENV / "pyvenv.cfg").is_file() and subprocess.call(create):
+        sys.exit("Python 3.12 or later is needed: install it, or let uv download it")
     target = ["--python", str(VENV), "--editable", ".[all]", "--group", "dev"]
     subprocess.check_call([*uv, "pip", "install", "--quiet", *target])
 
