@@ -3,26 +3,15 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from sqlalchemy import Executable, create_engine, event
 from sqlalchemy.engine import URL, Connection, Engine, ExceptionContext, Row
-from sqlalchemy.exc import (
-    ArgumentError,
-    DataError,
-    DBAPIError,
-    DisconnectionError,
-    IntegrityError,
-    SQLAlchemyError,
-    StatementError,
-)
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, IntegrityError
 
-from slack_agents_sqlalchemy.dialects import Backend, Fault, backend, driver_error
+from slack_agents_sqlalchemy.dialects import Backend, Fault, backend
 from slack_agents_sqlalchemy.errors import (
-    AccessRefusedError,
     ConfigurationError,
-    DatabaseError,
     DatabaseTimeoutError,
     DatabaseUnavailableError,
     InvalidValueError,
@@ -37,6 +26,7 @@ from slack_agents_sqlalchemy.runner import (
     ShieldedGreenletRunner,
     ThreadRunner,
 )
+from slack_agents_sqlalchemy.translation import presentable, translate
 
 type Parameters = Mapping[str, Any]
 
@@ -189,25 +179,15 @@ class Database:
                 return await runner.run(hop)
         except StorageError:
             raise
-        except TimeoutError as exc:
-            if not timer.expired():
-                self._translate(exc, connected=connected)
-            raise DatabaseTimeoutError(
-                f"{describe(self.url)} did not answer within {limit:g} s"
-            ) from exc
-        except (SQLAlchemyError, OSError) as exc:
-            await self._refuse_what_is_too_large(exc)
-            self._translate(exc, connected=connected)
         except Exception as exc:
-            # Drivers raise errors of their own kind from connect(), past SQLAlchemy.
-            if not connected and isinstance(exc, TypeError):
-                raise ConfigurationError(
-                    f"the driver {self.url.drivername!r} takes no such argument, in the URL or in "
-                    f"connect_args: {exc}"
-                ) from exc
-            if self.backend.error_code(exc) is None:
+            where = describe(self.url)
+            if isinstance(exc, TimeoutError) and timer.expired():
+                raise DatabaseTimeoutError(f"{where} did not answer within {limit:g} s") from exc
+            await self._refuse_what_is_too_large(exc)
+            meaning = translate(exc, self.backend, where, connected=connected)
+            if meaning is None:
                 raise
-            self._translate(exc, connected=connected)
+            raise meaning from presentable(exc)
 
     def _create_engine(self) -> Engine:
         options = self._options
@@ -223,10 +203,7 @@ class Database:
             "echo": options.echo,
             **self.backend.engine_arguments(self.url, options.pool_size),
             **options.engine_options,
-            "connect_args": {
-                **connect_arguments,
-                **options.connect_args,
-            },
+            "connect_args": {**connect_arguments, **options.connect_args},
         }
         try:
             engine = create_engine(self.url, **arguments)
@@ -287,40 +264,6 @@ class Database:
                 f"{setting}, which is {limit:,} bytes now"
             ) from error
 
-    def _translate(self, error: Exception, *, connected: bool) -> NoReturn:
-        """Raise what a driver's error means to a caller, with the driver's error as its cause."""
-        if isinstance(error, StatementError) and isinstance(error.orig, StorageError):
-            raise error.orig from error  # a column type refused a value before it was sent
-        cause = driver_error(error)
-        where = describe(self.url)
-        what = _first_line(cause)
-        fault = self.backend.classify(cause)
-        if isinstance(error, PoolTimeoutError):
-            fault = Fault.TIMED_OUT
-        elif isinstance(cause, OSError) or (
-            isinstance(error, DBAPIError) and error.connection_invalidated
-        ):
-            fault = Fault.UNAVAILABLE
-        elif not connected and fault is Fault.OTHER and isinstance(error, DBAPIError):
-            fault = Fault.UNAVAILABLE  # some drivers give no code before they are connected
-        match fault:
-            case Fault.UNAVAILABLE:
-                raise DatabaseUnavailableError(
-                    f"cannot reach {where}: {what}. Is the database running, and is the URL right?"
-                ) from error
-            case Fault.ACCESS_REFUSED:
-                raise AccessRefusedError(
-                    f"{where} refuses access: {what}. Check user, password, database name and "
-                    "rights."
-                ) from error
-            case Fault.TIMED_OUT:
-                raise DatabaseTimeoutError(f"{where} did not answer in time: {what}") from error
-            case Fault.OTHER if isinstance(error, IntegrityError | DataError):
-                # Not `from error`: a server's text on these repeats the row, tokens and all.
-                raise DatabaseError(f"{where} refused a row: {what}") from None
-            case Fault.OTHER:
-                raise DatabaseError(f"{where} refused a statement: {what}") from error
-
 
 def _do_nothing(connection: Connection) -> None:
     """Be the operation of a call that only wants a connection."""
@@ -328,8 +271,3 @@ def _do_nothing(connection: Connection) -> None:
 
 def _note_use(_dbapi_connection: Any, record: Any) -> None:
     record.info["used_at"] = time.monotonic()
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines[0] else type(error).__name__

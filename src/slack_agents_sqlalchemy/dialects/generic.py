@@ -182,6 +182,22 @@ class Backend:
                 return Fault.OTHER
 
 
+def upsert_on_conflict(create: Any, table: Table, replaced: Sequence[str]) -> Upsert:
+    """Return the upsert of PostgreSQL, and of SQLite which took it over.
+
+    Args:
+        create: The dialect's own ``INSERT`` into the table.
+        table: Where the row goes.
+        replaced: Names of the columns that an existing row gets anew.
+    """
+    return run_statement(
+        create.on_conflict_do_update(
+            index_elements=table.primary_key.columns,
+            set_={name: create.excluded[name] for name in replaced},
+        )
+    )
+
+
 def lock_error(timeout: float) -> MigrationLockedError:
     """Return the error of a migration lock that another process has held for too long."""
     return MigrationLockedError(

@@ -18,7 +18,7 @@ from slack_agents_sqlalchemy.dialects.generic import (
     Upsert,
     driver_error,
     lock_error,
-    run_statement,
+    upsert_on_conflict,
 )
 
 _LOCK_KEY = 0x51AC_A6E7_5A1C_0DB1 >> 1  # an arbitrary number, the same in every release
@@ -85,13 +85,7 @@ class PostgreSQL(Backend):
         return {}
 
     def upsert(self, table: Table, replaced: Sequence[str]) -> Upsert:
-        create = insert(table)
-        return run_statement(
-            create.on_conflict_do_update(
-                index_elements=table.primary_key.columns,
-                set_={name: create.excluded[name] for name in replaced},
-            )
-        )
+        return upsert_on_conflict(insert(table), table, replaced)
 
     @contextmanager
     def migration_lock(self, connection: Connection, timeout: float) -> Iterator[None]:

@@ -22,7 +22,7 @@ from slack_agents_sqlalchemy.dialects.generic import (
     Upsert,
     driver_error,
     lock_error,
-    run_statement,
+    upsert_on_conflict,
 )
 
 _BUSY_TIMEOUT = 30.0  # seconds that a statement waits for another process's write
@@ -86,13 +86,7 @@ class SQLite(Backend):
         cursor.close()
 
     def upsert(self, table: Table, replaced: Sequence[str]) -> Upsert:
-        create = insert(table)
-        return run_statement(
-            create.on_conflict_do_update(
-                index_elements=table.primary_key.columns,
-                set_={name: create.excluded[name] for name in replaced},
-            )
-        )
+        return upsert_on_conflict(insert(table), table, replaced)
 
     @contextmanager
     def migration_lock(self, connection: Connection, timeout: float) -> Iterator[None]:
