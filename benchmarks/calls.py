@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
-from slack_agents.storage.base import BaseStorageProvider
+from slack_agents.storage.base import BaseStorageProvider, OAuthTokenRow
 
 from benchmarks.harness import Case, Timed
 
@@ -36,6 +37,10 @@ USAGE: dict[str, Any] = {
 }
 FILE_DATA = "QUJD" * 25_600  # 100 KB of base64
 
+RECORD = {"task_id": "task-1", "channel_id": "C1", "thread_id": "1.0", "user_id": "U1", "n": 7}
+TOKEN = OAuthTokenRow("access", "encrypted", "Bearer", "read write", 1_900_000_000, 1, 1)
+#: List items in the database of the query.
+ITEMS = 10_000
 #: Conversations in the database of the export cases; every tenth has messages of its own user.
 EXPORT_CONVERSATIONS = 200
 #: Tool calls in the database of the look-up case.
@@ -184,6 +189,70 @@ async def get_heartbeat(storage: Storage) -> Timed:
     )
 
 
+async def get(storage: Storage) -> Timed:
+    """``get`` of a value that is there."""
+    await storage.set("plug-in", "key", RECORD)
+    return Timed(lambda _: storage.get("plug-in", "key"), _is(expected=RECORD))
+
+
+async def set_(storage: Storage) -> Timed:
+    """``set`` of a value that is there, to another one each time."""
+    numbers = itertools.count()
+
+    async def call(_: None) -> int:
+        number = next(numbers)
+        await storage.set("plug-in", "key", {**RECORD, "n": number})
+        return number
+
+    async def check(number: int) -> None:
+        assert await storage.get("plug-in", "key") == {**RECORD, "n": number}
+
+    return Timed(call, check)
+
+
+async def append(storage: Storage) -> Timed:
+    """``append`` to one list."""
+
+    async def check(item: str) -> None:
+        assert (await storage.get_list("plug-in", "key"))[-1] == {**RECORD, "id": item}
+
+    return Timed(lambda _: storage.append("plug-in", "key", RECORD), check)
+
+
+async def query(storage: Storage) -> Timed:
+    """``query`` that one of many items matches."""
+    for number in range(ITEMS):
+        await storage.append("plug-in", f"key {number}", {**RECORD, "task_id": f"task-{number}"})
+    wanted = f"task-{ITEMS // 2}"
+
+    async def check(found: list[dict[str, Any]]) -> None:
+        assert [item["task_id"] for item in found] == [wanted]
+
+    return Timed(lambda _: storage.query("plug-in", {"task_id": wanted}), check)
+
+
+async def get_oauth_token(storage: Storage) -> Timed:
+    """``get_oauth_token`` of a user who signed in."""
+    await storage.put_oauth_token("U1", "server", TOKEN)
+    return Timed(lambda _: storage.get_oauth_token("U1", "server"), _is(expected=TOKEN))
+
+
+async def put_oauth_token(storage: Storage) -> Timed:
+    """``put_oauth_token`` of a user who signed in before."""
+    times = itertools.count(2)
+
+    async def call(_: None) -> OAuthTokenRow:
+        token = replace(TOKEN, updated_at=next(times))
+        await storage.put_oauth_token("U1", "server", token)
+        return token
+
+    async def check(token: OAuthTokenRow) -> None:
+        assert await storage.get_oauth_token("U1", "server") == replace(token, created_at=2)
+
+    await storage.put_oauth_token("U1", "server", replace(TOKEN, created_at=2))
+    return Timed(call, check)
+
+
 async def agent_turn(storage: Storage) -> Timed:
     """All that one user message costs: open, read the history, write message and five blocks.
 
@@ -239,6 +308,16 @@ CASES = [
     Case("upsert_heartbeat", upsert_heartbeat),
     Case("get_heartbeat", get_heartbeat),
     Case(f"agent turn after {TURNS_BEFORE} turns", agent_turn),
+]
+
+#: The calls that the base class has no default for.
+PRIMITIVE_CASES = [
+    Case("get", get),
+    Case("set", set_),
+    Case("append", append),
+    Case(f"query, one of {ITEMS:,}", query),
+    Case("get_oauth_token", get_oauth_token),
+    Case("put_oauth_token", put_oauth_token),
 ]
 
 #: The blocks of a turn, in order.

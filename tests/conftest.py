@@ -16,9 +16,12 @@ from slack_agents_sqlalchemy import Provider
 from tests.servers import FINDERS, Server, ServerMissingError
 
 BACKENDS = ("sqlite-file", "sqlite-memory", "postgresql", "mariadb")
-DRIVERS = ("aiosqlite-file",)  # other drivers for the same databases: the contract suite only
+# Other drivers for the same databases, which take the ordinary path: the contract suite only.
+DRIVERS = ("aiosqlite-file", "psycopg")
 
 _SQLITE = {"sqlite-file": "sqlite", "aiosqlite-file": "sqlite+aiosqlite"}
+
+_SERVER_OF = {"psycopg": "postgresql"}
 
 type NewProvider = Callable[..., Awaitable[Provider]]
 
@@ -47,7 +50,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         callspec = getattr(item, "callspec", None)
         backend = callspec.params.get("backend") if callspec else None
-        if backend in FINDERS:
+        if _SERVER_OF.get(backend, backend) in FINDERS:
             item.add_marker(pytest.mark.server)
         unfit = backend == "sqlite-memory" and item.get_closest_marker("durable") is not None
         unfit |= backend in DRIVERS and "contract" not in item.path.parts
@@ -91,7 +94,8 @@ def find_server() -> Iterator[Callable[[str], Server]]:
 @pytest.fixture(scope="session")
 def server(backend: str, find_server: Callable[[str], Server]) -> Server | None:
     """The backend's server, None for SQLite."""
-    return find_server(backend) if backend in FINDERS else None
+    name = _SERVER_OF.get(backend, backend)
+    return find_server(name) if name in FINDERS else None
 
 
 @pytest.fixture
@@ -115,7 +119,8 @@ def migrated_url(
     if backend == "sqlite-memory":
         return "sqlite:///:memory:"
     if server:
-        url = server.create_database()
+        plain = server.create_database()
+        url = plain.replace("://", f"+{backend}://", 1) if backend in _SERVER_OF else plain
     else:
         url = f"{_SQLITE[backend]}:///{tmp_path_factory.mktemp('migrated') / 'template.db'}"
 

@@ -3,21 +3,24 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from typing import Any
 
 from sqlalchemy import Executable, create_engine, event
-from sqlalchemy.engine import URL, Connection, Engine, ExceptionContext, Row
-from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, IntegrityError
+from sqlalchemy.engine import URL, Connection, Engine, ExceptionContext
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
 
-from slack_agents_sqlalchemy.dialects import Backend, Fault, backend
+from slack_agents_sqlalchemy.dialects import Backend, Fault, Upsert, backend
 from slack_agents_sqlalchemy.errors import (
     ConfigurationError,
     DatabaseTimeoutError,
     DatabaseUnavailableError,
+    DuplicateKeyError,
     InvalidValueError,
     NotInitializedError,
     StorageError,
 )
+from slack_agents_sqlalchemy.fast_path import FastPath, Row
 from slack_agents_sqlalchemy.identifiers import next_id
 from slack_agents_sqlalchemy.options import Options, describe
 from slack_agents_sqlalchemy.runner import (
@@ -26,7 +29,7 @@ from slack_agents_sqlalchemy.runner import (
     ShieldedGreenletRunner,
     ThreadRunner,
 )
-from slack_agents_sqlalchemy.translation import presentable, translate
+from slack_agents_sqlalchemy.translation import Attempt, presentable, translate
 
 type Parameters = Mapping[str, Any]
 
@@ -47,6 +50,7 @@ class Database:
         self._options = options
         self._engine: Engine | None = None
         self._runner: Runner | None = None
+        self._fast_path: FastPath | None = None
         self._closed = False
 
     @property
@@ -80,6 +84,8 @@ class Database:
             )
         self._engine = self._create_engine()
         self._runner = self._create_runner(self._engine)
+        calls = self.backend.driver_calls(self.url.get_driver_name())
+        self._fast_path = None if calls is None else FastPath(self._engine, self.backend, calls)
         try:
             await self.run(_do_nothing, timeout=self._options.connect_timeout)
         except BaseException as exc:
@@ -98,26 +104,35 @@ class Database:
             patience: Seconds to wait, for the calls and for the connections.
         """
         engine, runner = self._engine, self._runner
-        self._engine = self._runner = None
+        self._engine = self._runner = self._fast_path = None
         self._closed = True
         if engine is not None and runner is not None:
             await runner.stop(engine.dispose, patience)
 
-    async def fetch(self, statement: Executable, parameters: Parameters) -> Sequence[Row[Any]]:
+    async def fetch(self, statement: Executable, parameters: Parameters) -> Sequence[Row]:
         """Run a reading statement and return all its rows."""
-
-        def read(connection: Connection) -> Sequence[Row[Any]]:
-            return connection.execute(statement, parameters).all()
-
-        return await self.run(read)
+        fast = self._fast_path
+        if fast is None or fast.is_watched():
+            return await self.run(
+                lambda connection: connection.execute(statement, parameters).all()
+            )
+        return await self._hop(lambda attempt: fast.fetch(attempt, statement, parameters))
 
     async def execute(self, statement: Executable, parameters: Parameters) -> int:
         """Run a writing statement and return how many rows it matched or made."""
+        fast = self._fast_path
+        if fast is None or fast.is_watched():
+            return await self.run(
+                lambda connection: connection.execute(statement, parameters).rowcount
+            )
+        return await self._hop(lambda attempt: fast.execute(attempt, statement, parameters))
 
-        def write(connection: Connection) -> int:
-            return connection.execute(statement, parameters).rowcount
-
-        return await self.run(write)
+    async def upsert(self, upsert: Upsert, row: dict[str, Any]) -> None:
+        """Insert a row, or replace what is there under its key."""
+        if isinstance(upsert, Executable):
+            await self.execute(upsert, row)
+        else:
+            await self.run(lambda connection: upsert(connection, row))
 
     async def insert(self, statement: Executable, parameters: Parameters) -> int | None:
         """Insert a row under a new id.
@@ -129,20 +144,16 @@ class Database:
         Returns:
             The id, or None where the statement found no parent to insert the row under.
         """
-
-        def write(connection: Connection) -> int | None:
-            for attempt in range(1, _INSERT_ATTEMPTS + 1):
-                row_id = next_id()
-                try:
-                    result = connection.execute(statement, {**parameters, "id": row_id})
-                except IntegrityError:  # another process made the same id
-                    if attempt == _INSERT_ATTEMPTS:
-                        raise
-                else:
-                    return row_id if result.rowcount else None
-            return None
-
-        return await self.run(write)
+        for attempt in count(1):
+            row_id = next_id()
+            try:
+                made = await self.execute(statement, {**parameters, "id": row_id})
+            except DuplicateKeyError:  # another process made the same id
+                if attempt == _INSERT_ATTEMPTS:
+                    raise
+            else:
+                return row_id if made else None
+        return None
 
     async def run[T](
         self,
@@ -161,33 +172,35 @@ class Database:
             DatabaseTimeoutError: It took too long.
             DatabaseError: The database refused; see the subclasses.
         """
-        engine, runner = self._engine, self._runner
-        if engine is None or runner is None:
-            raise self._not_open()
+        engine = self.engine
 
-        connected = False
-
-        def hop() -> T:
-            nonlocal connected
+        def connect_and_run(attempt: Attempt) -> T:
             with engine.connect() as connection:
-                connected = True
+                attempt.connected = True
                 return operation(connection)
 
+        return await self._hop(connect_and_run, timeout)
+
+    async def _hop[T](self, function: Callable[[Attempt], T], timeout: float | None = None) -> T:  # noqa: ASYNC109 - see run
+        runner = self._runner
+        if runner is None:
+            raise self._not_open()
+        attempt = Attempt()
         limit = self._options.command_timeout if timeout is None else timeout
         try:
             async with asyncio.timeout(limit) as timer:
-                return await runner.run(hop)
+                return await runner.run(lambda: function(attempt))
         except StorageError:
             raise
         except Exception as exc:
             where = describe(self.url)
             if isinstance(exc, TimeoutError) and timer.expired():
                 raise DatabaseTimeoutError(f"{where} did not answer within {limit:g} s") from exc
-            await self._refuse_what_is_too_large(exc)
-            meaning = translate(exc, self.backend, where, connected=connected)
+            await self._refuse_what_is_too_large(exc, attempt)
+            meaning = translate(exc, self.backend, where, attempt)
             if meaning is None:
                 raise
-            raise meaning from presentable(exc)
+            raise meaning from presentable(exc, self.backend)
 
     def _create_engine(self) -> Engine:
         options = self._options
@@ -247,14 +260,19 @@ class Database:
             else "the storage is not initialized: call initialize() first"
         )
 
-    async def _refuse_what_is_too_large(self, error: Exception) -> None:
+    async def _refuse_what_is_too_large(self, error: Exception, attempt: Attempt) -> None:
         """Raise where the server dropped the connection for the size of a statement."""
         setting = self.backend.size_setting
-        if setting is None or not isinstance(error, DBAPIError) or not error.connection_invalidated:
+        sent: Any = attempt.sent
+        if isinstance(error, DBAPIError) and error.connection_invalidated:
+            sent = error.params
+        elif not attempt.lost:
             return
-        parameters: Any = error.params or ()
-        values = parameters.values() if isinstance(parameters, Mapping) else parameters
-        size = self.backend.statement_size(list(values))
+        if setting is None or not sent:
+            return
+        size = self.backend.statement_size(
+            list(sent.values() if isinstance(sent, Mapping) else sent)
+        )
         if size < _LARGE_STATEMENT:
             return
         limit = await self.run(self.backend.ask_size_limit)

@@ -45,6 +45,10 @@ class DatabaseTimeoutError(DatabaseError, TimeoutError):
     """The database did not answer within the time limit."""
 
 
+class DuplicateKeyError(DatabaseError):
+    """A row with this key is there already; the provider meets it with another id."""
+
+
 class SchemaError(StorageError, RuntimeError):
     """The tables in the database are not those that this version of the package works with."""
 

@@ -108,7 +108,7 @@ class Provider(BaseStorageProvider):
 
     async def set(self, namespace: str, key: str, value: dict[str, Any]) -> None:
         row = primitives.setting(namespace, key, value)
-        await self._database.run(lambda connection: self._set(connection, row))
+        await self._database.upsert(self._set, row)
 
     async def delete(self, namespace: str, key: str) -> None:
         await self._database.execute(primitives.DELETE, primitives.address(namespace, key))
@@ -134,7 +134,7 @@ class Provider(BaseStorageProvider):
 
     async def put_oauth_token(self, user_id: str, server_id: str, row: OAuthTokenRow) -> None:
         token = oauth.token(user_id, server_id, row)
-        await self._database.run(lambda connection: self._put_token(connection, token))
+        await self._database.upsert(self._put_token, token)
 
     async def delete_oauth_token(self, user_id: str, server_id: str) -> None:
         await self._database.execute(oauth.DELETE_TOKEN, oauth.token_owner(user_id, server_id))
@@ -148,7 +148,7 @@ class Provider(BaseStorageProvider):
         self, server_id: str, redirect_uri: str, row: OAuthClientRow
     ) -> None:
         client = oauth.client(server_id, redirect_uri, row)
-        await self._database.run(lambda connection: self._put_client(connection, client))
+        await self._database.upsert(self._put_client, client)
 
     async def delete_oauth_client(self, server_id: str, redirect_uri: str) -> None:
         owner = oauth.client_owner(server_id, redirect_uri)
@@ -164,6 +164,9 @@ class Provider(BaseStorageProvider):
         channel_name: str | None = None,
     ) -> int:
         row = conversations.conversation(agent_name, channel_id, thread_id, channel_name)
+        found = await self._database.fetch(conversations.FIND, row)
+        if found and not conversations.is_renamed(found[0], row):
+            return int(found[0].id)
         return await self._database.run(
             lambda connection: conversations.find_or_create(connection, row)
         )
@@ -293,7 +296,7 @@ class Provider(BaseStorageProvider):
 
     async def upsert_heartbeat(self, agent_name: str, last_ping_pong_time: float) -> None:
         row = heartbeats.heartbeat(agent_name, last_ping_pong_time)
-        await self._database.run(lambda connection: self._put_heartbeat(connection, row))
+        await self._database.upsert(self._put_heartbeat, row)
 
     async def get_heartbeat(self, agent_name: str) -> dict[str, Any] | None:
         rows = await self._database.fetch(heartbeats.GET, heartbeats.agent(agent_name))

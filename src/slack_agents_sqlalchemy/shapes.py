@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from slack_agents.storage.base import OAuthClientRow, OAuthTokenRow
-from sqlalchemy.engine import Row
 
 from slack_agents_sqlalchemy.exact import json_equal
+from slack_agents_sqlalchemy.fast_path import Row
 
-type Rows = Sequence[Row[Any]]
+type Rows = Sequence[Row]
 
 _USAGE = (
     "model",
@@ -25,17 +25,17 @@ _USAGE = (
 
 def dicts(rows: Rows) -> list[dict[str, Any]]:
     """Shape rows as dicts by the names of their columns."""
-    return [dict(row._mapping) for row in rows]
+    return [row._asdict() for row in rows]
 
 
-def oauth_token(row: Row[Any]) -> OAuthTokenRow:
+def oauth_token(row: Row) -> OAuthTokenRow:
     """Shape a user's tokens."""
-    return OAuthTokenRow(**row._mapping)
+    return OAuthTokenRow(**row._asdict())
 
 
-def oauth_client(row: Row[Any]) -> OAuthClientRow:
+def oauth_client(row: Row) -> OAuthClientRow:
     """Shape a registered client."""
-    return OAuthClientRow(**row._mapping)
+    return OAuthClientRow(**row._asdict())
 
 
 def list_items(rows: Rows) -> list[dict[str, Any]]:
@@ -57,7 +57,7 @@ def matches(rows: Rows, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def tool_call(row: Row[Any]) -> dict[str, Any]:
+def tool_call(row: Row) -> dict[str, Any]:
     """Shape a tool call as the host shows it: input readable, output as it came."""
     return {
         "tool_name": row.tool_name,
@@ -96,14 +96,14 @@ def messages_with_blocks(rows: Rows) -> list[dict[str, Any]]:
     return list(messages.values())
 
 
-def _in_order(rows: Rows) -> list[Row[Any]]:
+def _in_order(rows: Rows) -> list[Row]:
     return sorted(
         (row for row in rows if row.message_id is not None),
         key=lambda row: (row.message_id, row.id or 0),
     )
 
 
-def _block(row: Row[Any]) -> dict[str, Any]:
+def _block(row: Row) -> dict[str, Any]:
     content = _content(row)
     block = {
         "id": row.id,
@@ -123,7 +123,7 @@ def _block(row: Row[Any]) -> dict[str, Any]:
     return block
 
 
-def _content(row: Row[Any]) -> dict[str, Any]:
+def _content(row: Row) -> dict[str, Any]:
     match row.block_type:
         case "text" | "user_text":
             return {"text": row.text}

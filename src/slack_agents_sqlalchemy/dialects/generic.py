@@ -13,7 +13,8 @@ from sqlalchemy.types import TypeEngine
 
 from slack_agents_sqlalchemy.errors import MigrationLockedError
 
-type Upsert = Callable[[Connection, dict[str, Any]], None]
+type Upsert = Executable | Callable[[Connection, dict[str, Any]], None]
+"""One statement where the dialect has one for it, else a function of a connection and the row."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -89,6 +90,13 @@ class Backend:
 
     def prepare_connection(self, dbapi_connection: Any) -> None:
         """Set up a new driver connection."""
+
+    def driver_calls(self, driver: str) -> Any:
+        """Return how the driver's own connection is used, or None where that is not known.
+
+        See :class:`slack_agents_sqlalchemy.fast_path.DriverCalls`.
+        """
+        return None
 
     # Columns
 
@@ -170,6 +178,14 @@ class Backend:
                 return str(code)
         return None
 
+    def is_duplicate(self, error: BaseException) -> bool:
+        """Return whether a driver's error says that a row with this key is there already."""
+        return self.error_code(error) in ("23505", "23000")
+
+    def repeats_row(self, error: BaseException) -> bool:
+        """Return whether the text of a driver's error may show what was to be stored."""
+        return str(self.error_code(error)).startswith(("22", "23"))  # data, integrity
+
     def classify(self, error: BaseException) -> Fault:
         """Tell what a driver's error means, by its code and never by its text."""
         code = self.error_code(error)
@@ -182,7 +198,7 @@ class Backend:
                 return Fault.OTHER
 
 
-def upsert_on_conflict(create: Any, table: Table, replaced: Sequence[str]) -> Upsert:
+def upsert_on_conflict(create: Any, table: Table, replaced: Sequence[str]) -> Executable:
     """Return the upsert of PostgreSQL, and of SQLite which took it over.
 
     Args:
@@ -190,12 +206,11 @@ def upsert_on_conflict(create: Any, table: Table, replaced: Sequence[str]) -> Up
         table: Where the row goes.
         replaced: Names of the columns that an existing row gets anew.
     """
-    return run_statement(
-        create.on_conflict_do_update(
-            index_elements=table.primary_key.columns,
-            set_={name: create.excluded[name] for name in replaced},
-        )
+    statement: Executable = create.on_conflict_do_update(
+        index_elements=table.primary_key.columns,
+        set_={name: create.excluded[name] for name in replaced},
     )
+    return statement
 
 
 def lock_error(timeout: float) -> MigrationLockedError:
@@ -204,15 +219,6 @@ def lock_error(timeout: float) -> MigrationLockedError:
         f"another process has held the migration lock for {timeout:g} s: wait until it has "
         "finished, or look for a process that hangs, and start again"
     )
-
-
-def run_statement(statement: Executable) -> Upsert:
-    """Return the operation that runs one statement, for a dialect that has an upsert of its own."""
-
-    def run(connection: Connection, row: dict[str, Any]) -> None:
-        connection.execute(statement, row)
-
-    return run
 
 
 def driver_error(error: BaseException) -> BaseException:

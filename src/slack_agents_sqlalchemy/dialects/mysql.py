@@ -10,6 +10,7 @@ from sqlalchemy import Table, text
 from sqlalchemy.dialects.mysql import DATETIME, LONGTEXT, VARCHAR, insert
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.types import TypeEngine
+from sqlalchemy.util import await_only
 
 from slack_agents_sqlalchemy.dialects.generic import (
     Backend,
@@ -17,7 +18,6 @@ from slack_agents_sqlalchemy.dialects.generic import (
     Timestamp,
     Upsert,
     lock_error,
-    run_statement,
 )
 from slack_agents_sqlalchemy.errors import ConfigurationError
 from slack_agents_sqlalchemy.identifiers import digest
@@ -59,6 +59,33 @@ class DateTime6(Timestamp):
         return value.replace(tzinfo=UTC)
 
 
+class AiomysqlCalls:
+    """aiomysql, whose cursors read all rows at once."""
+
+    def fetch(self, connection: Any, sql: str, arguments: list[Any]) -> Sequence[Sequence[Any]]:
+        """Run a reading statement and return all its rows."""
+        rows: Sequence[Sequence[Any]] = await_only(self._fetch(connection, sql, arguments))
+        return rows
+
+    def execute(self, connection: Any, sql: str, arguments: list[Any]) -> int:
+        """Run a writing statement and return how many rows it matched or made."""
+        matched: int = await_only(self._execute(connection, sql, arguments))
+        return matched
+
+    def is_lost(self, connection: Any) -> bool:
+        """Return whether the connection was closed under its user."""
+        return bool(connection.closed)
+
+    async def _fetch(self, connection: Any, sql: str, arguments: list[Any]) -> Any:
+        async with connection.cursor() as cursor:
+            await cursor.execute(sql, arguments)
+            return await cursor.fetchall()
+
+    async def _execute(self, connection: Any, sql: str, arguments: list[Any]) -> Any:
+        async with connection.cursor() as cursor:
+            return await cursor.execute(sql, arguments)
+
+
 class MySQL(Backend):
     """MySQL 8.0 and later, MariaDB 10.6 and later."""
 
@@ -84,6 +111,9 @@ class MySQL(Backend):
             limits["read_timeout"] = limits["write_timeout"] = math.ceil(command_timeout) + 1
         return limits
 
+    def driver_calls(self, driver: str) -> AiomysqlCalls | None:
+        return AiomysqlCalls() if driver == "aiomysql" else None
+
     def ascii_type(self, length: int) -> TypeEngine[Any]:
         return VARCHAR(length, charset="ascii", collation="ascii_bin")
 
@@ -92,9 +122,7 @@ class MySQL(Backend):
 
     def upsert(self, table: Table, replaced: Sequence[str]) -> Upsert:
         create = insert(table)
-        return run_statement(
-            create.on_duplicate_key_update({name: create.inserted[name] for name in replaced})
-        )
+        return create.on_duplicate_key_update({name: create.inserted[name] for name in replaced})
 
     @contextmanager
     def migration_lock(self, connection: Connection, timeout: float) -> Iterator[None]:
@@ -130,6 +158,12 @@ class MySQL(Backend):
     def error_code(self, error: BaseException) -> str | int | None:
         code = error.args[0] if error.args else None
         return code if isinstance(code, int) else None
+
+    def is_duplicate(self, error: BaseException) -> bool:
+        return self.error_code(error) == 1062  # noqa: PLR2004 - ER_DUP_ENTRY
+
+    def repeats_row(self, error: BaseException) -> bool:
+        return self.error_code(error) in (1048, 1062, 1264, 1265, 1366, 1406, 1452)
 
     def classify(self, error: BaseException) -> Fault:
         code = self.error_code(error)

@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import TIMESTAMP, insert
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeEngine
+from sqlalchemy.util import await_only
 
 from slack_agents_sqlalchemy.dialects.generic import (
     Backend,
@@ -52,6 +53,24 @@ class TimestampTZ(Timestamp):
         return value.astimezone(UTC)  # psycopg2 answers in the session's time zone
 
 
+class AsyncpgCalls:
+    """asyncpg, which keeps its own prepared statements."""
+
+    def fetch(self, connection: Any, sql: str, arguments: list[Any]) -> Sequence[Sequence[Any]]:
+        """Run a reading statement and return all its rows."""
+        rows: Sequence[Sequence[Any]] = await_only(connection.fetch(sql, *arguments))
+        return rows
+
+    def execute(self, connection: Any, sql: str, arguments: list[Any]) -> int:
+        """Run a writing statement; PostgreSQL answers with a tag as ``INSERT 0 1``."""
+        tag: str = await_only(connection.execute(sql, *arguments))
+        return int(tag.rpartition(" ")[2])
+
+    def is_lost(self, connection: Any) -> bool:
+        """Return whether the connection was closed under its user."""
+        return bool(connection.is_closed())
+
+
 class PostgreSQL(Backend):
     """PostgreSQL 12 and later."""
 
@@ -83,6 +102,9 @@ class PostgreSQL(Backend):
                 "tcp_user_timeout": round(1000 * command_timeout),
             }
         return {}
+
+    def driver_calls(self, driver: str) -> AsyncpgCalls | None:
+        return AsyncpgCalls() if driver == "asyncpg" else None
 
     def upsert(self, table: Table, replaced: Sequence[str]) -> Upsert:
         return upsert_on_conflict(insert(table), table, replaced)

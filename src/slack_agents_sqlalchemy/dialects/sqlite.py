@@ -50,6 +50,24 @@ class ISOText(Timestamp):
         return value.replace(tzinfo=UTC)
 
 
+class PysqliteCalls:
+    """The standard library's driver."""
+
+    def fetch(self, connection: Any, sql: str, arguments: list[Any]) -> Sequence[Sequence[Any]]:
+        """Run a reading statement and return all its rows."""
+        rows: Sequence[Sequence[Any]] = connection.execute(sql, arguments).fetchall()
+        return rows
+
+    def execute(self, connection: Any, sql: str, arguments: list[Any]) -> int:
+        """Run a writing statement and return how many rows it matched or made."""
+        matched: int = connection.execute(sql, arguments).rowcount
+        return matched
+
+    def is_lost(self, connection: Any) -> bool:
+        """Return False: a file is not closed under its user."""
+        return False
+
+
 class SQLite(Backend):
     """SQLite 3.35 and later, by the standard library's driver or by aiosqlite."""
 
@@ -85,6 +103,9 @@ class SQLite(Backend):
             cursor.execute("PRAGMA synchronous = NORMAL")
         cursor.close()
 
+    def driver_calls(self, driver: str) -> PysqliteCalls | None:
+        return PysqliteCalls() if driver == "pysqlite" else None
+
     def upsert(self, table: Table, replaced: Sequence[str]) -> Upsert:
         return upsert_on_conflict(insert(table), table, replaced)
 
@@ -112,6 +133,15 @@ class SQLite(Backend):
     def error_code(self, error: BaseException) -> str | int | None:
         code = getattr(error, "sqlite_errorcode", None)
         return code if isinstance(code, int) else None
+
+    def is_duplicate(self, error: BaseException) -> bool:
+        return self.error_code(error) in (
+            sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY,
+            sqlite3.SQLITE_CONSTRAINT_UNIQUE,
+        )
+
+    def repeats_row(self, error: BaseException) -> bool:
+        return False  # it names columns only
 
     def classify(self, error: BaseException) -> Fault:
         code = self.error_code(error)

@@ -1,6 +1,7 @@
 """Statements of conversations and messages, and of finding conversations for an export."""
 
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Executable, insert, literal, select, update
@@ -61,6 +62,11 @@ def conversation(
     }
 
 
+def is_renamed(found: Any, row: Parameters) -> bool:
+    """Return whether the channel has another name now than in the row that was found."""
+    return bool(row["channel_name"]) and row["channel_name"] != found.channel_name
+
+
 def find_or_create(connection: Connection, row: Parameters) -> int:
     """Return the id of the conversation in a thread, made if it is not there.
 
@@ -72,9 +78,9 @@ def find_or_create(connection: Connection, row: Parameters) -> int:
     for attempt in range(1, _CREATE_ATTEMPTS + 1):
         found = connection.execute(FIND, row).first()
         if found is not None:
-            name = row["channel_name"]
-            if name and name != found.channel_name:
-                connection.execute(RENAME_CHANNEL, {"found_id": found.id, "new_name": name})
+            if is_renamed(found, row):
+                new = {"found_id": found.id, "new_name": row["channel_name"]}
+                connection.execute(RENAME_CHANNEL, new)
             return int(found.id)
         conversation_id = next_id()
         try:
@@ -111,6 +117,25 @@ def for_export(
 
     The filters that are given are met by one message together.
     """
+    parameters: Parameters = {"agent_digest": digest(arguments.text("agent_name", agent_name))}
+    if handle is not None:
+        parameters["handle_digest"] = digest(arguments.text("handle", handle))
+    if (earliest := arguments.moment("date_from", date_from)) is not None:
+        parameters["earliest"] = earliest
+    if (latest := arguments.moment("date_to", date_to)) is not None:
+        parameters["latest"] = latest
+    return _find_for_export(tuple(parameters)[1:]), parameters
+
+
+_FILTERS = {
+    "handle_digest": Message.user_handle_digest == bindparam("handle_digest"),
+    "earliest": Message.created_at >= bindparam("earliest"),
+    "latest": Message.created_at <= bindparam("latest"),
+}
+
+
+@cache
+def _find_for_export(filters: tuple[str, ...]) -> Executable:
     statement = (
         select(
             Conversation.id,
@@ -122,24 +147,13 @@ def for_export(
         .where(Conversation.agent_digest == bindparam("agent_digest"))
         .order_by(Conversation.id)
     )
-    parameters: Parameters = {"agent_digest": digest(arguments.text("agent_name", agent_name))}
-    conditions = []
-    if handle is not None:
-        conditions.append(Message.user_handle_digest == bindparam("handle_digest"))
-        parameters["handle_digest"] = digest(arguments.text("handle", handle))
-    if (earliest := arguments.moment("date_from", date_from)) is not None:
-        conditions.append(Message.created_at >= bindparam("earliest"))
-        parameters["earliest"] = earliest
-    if (latest := arguments.moment("date_to", date_to)) is not None:
-        conditions.append(Message.created_at <= bindparam("latest"))
-        parameters["latest"] = latest
-    if not conditions:
-        return statement, parameters
+    if not filters:
+        return statement
     # Not EXISTS: PostgreSQL turns that into a join, and reads every message of every agent.
     match = (
         select(literal(1))
-        .where(Message.conversation_id == Conversation.id, *conditions)
+        .where(Message.conversation_id == Conversation.id, *(_FILTERS[name] for name in filters))
         .limit(1)
         .scalar_subquery()
     )
-    return statement.where(match.is_not(None)), parameters
+    return statement.where(match.is_not(None))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import orjson
@@ -24,6 +25,8 @@ from slack_agents_sqlalchemy.identifiers import digest, next_id
 from slack_agents_sqlalchemy.models import KeyValue, ListItem
 
 _PATTERN_LENGTH = 500
+_ESCAPE = "/"
+_MOST_PAIRS = 4  # narrow enough, and few statements to keep
 
 type Parameters = dict[str, Any]
 
@@ -80,21 +83,29 @@ def query(namespace: str, filters: Mapping[str, Any]) -> tuple[CompoundSelect[An
     """
     arguments.json_object("filters", filters)
     exact.dump_json(filters)  # refuses a filter that JSON cannot hold
+    parameters: Parameters = {"namespace_digest": digest(arguments.text("namespace", namespace))}
+    if "id" in filters:  # an item's id is not in its stored value
+        parameters["item_id"] = _item_id(filters["id"])
+    pairs = [_as_stored(name, wanted) for name, wanted in filters.items() if name != "id"]
+    narrowing = [pair for pair in pairs if pair is not None][:_MOST_PAIRS]
+    parameters |= {f"pair_{number}": _pattern(pair) for number, pair in enumerate(narrowing)}
+    return _query(len(narrowing), by_id="id" in filters), parameters
+
+
+@cache
+def _query(pairs: int, *, by_id: bool) -> CompoundSelect[Any]:
     items: Select[Any] = select(
         literal(0).label("is_value"), ListItem.id.label("id"), ListItem.value.label("value")
     ).where(ListItem.namespace_digest == bindparam("namespace_digest"))
     values: Select[Any] = select(literal(1), KeyValue.id, KeyValue.value).where(
         KeyValue.namespace_digest == bindparam("namespace_digest")
     )
-    for name, wanted in filters.items():
-        if name == "id":  # an item's id is not in its stored value
-            items = items.where(ListItem.id == _item_id(wanted))
-        elif (pair := _as_stored(name, wanted)) is not None:
-            items = items.where(_may_hold(ListItem.value, pair))
-            values = values.where(_may_hold(KeyValue.value, pair))
-    return union_all(items, values), {
-        "namespace_digest": digest(arguments.text("namespace", namespace))
-    }
+    if by_id:
+        items = items.where(ListItem.id == bindparam("item_id"))
+    for number in range(pairs):
+        items = items.where(_may_hold(ListItem.value, f"pair_{number}"))
+        values = values.where(_may_hold(KeyValue.value, f"pair_{number}"))
+    return union_all(items, values)
 
 
 def _as_stored(name: str, wanted: object) -> str | None:
@@ -110,10 +121,17 @@ def _as_stored(name: str, wanted: object) -> str | None:
         return None
 
 
-def _may_hold(column: Any, pair: str) -> ColumnElement[bool]:
+def _pattern(pair: str) -> str:
+    for special in (_ESCAPE, "%", "_"):
+        pair = pair.replace(special, _ESCAPE + special)
+    return f"%{pair}%"
+
+
+def _may_hold(column: Any, parameter: str) -> ColumnElement[bool]:
     stored = type_coerce(column, Text)
+    pattern = bindparam(parameter, type_=Text)
     # What orjson could not write begins with a space, and may spell the field in another way.
-    return or_(stored.contains(pair, autoescape=True), stored.startswith(" "))
+    return or_(stored.like(pattern, escape=_ESCAPE), stored.like(" %"))
 
 
 def _item_id(wanted: object) -> int:
