@@ -14,11 +14,19 @@ from sqlalchemy import Executable, Float
 from sqlalchemy.engine import Dialect, Engine
 from sqlalchemy.types import TypeEngine
 
+from slack_agents_sqlalchemy import exact
+from slack_agents_sqlalchemy.column_types import ExactJSON, ExactText
 from slack_agents_sqlalchemy.dialects import Backend, Fault
 from slack_agents_sqlalchemy.translation import Attempt
 
 type Row = Any
 """A row with its columns as attributes and an ``_asdict()``: SQLAlchemy's or a named tuple."""
+
+# What these types do with a value, without the calls in between: histories have thousands.
+_READ: dict[type, Callable[[str], Any]] = {
+    ExactText: exact.decode_text,
+    ExactJSON: exact.load_json,
+}
 
 _SQL_LOG = logging.getLogger("sqlalchemy.engine.Engine")
 
@@ -90,6 +98,8 @@ class Prepared:
 def _reader(column_type: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
     if isinstance(column_type, Float):
         return None  # a float is one already; SQLAlchemy would ask which kind the server sent
+    if type(column_type) in _READ:
+        return _READ[type(column_type)]
     return column_type.dialect_impl(dialect).result_processor(dialect, None)
 
 
