@@ -122,7 +122,8 @@ class Provider(BaseStorageProvider):
         return shapes.list_items(await self._database.fetch(primitives.GET_LIST, address))
 
     async def query(self, namespace: str, filters: dict[str, Any]) -> list[dict[str, Any]]:
-        rows = await self._database.fetch(*primitives.query(namespace, filters))
+        search = primitives.query(self._database.backend, namespace, filters)
+        rows = await self._database.fetch(*search)
         return shapes.matches(rows, filters)
 
     # OAuth

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 from slack_agents.storage.base import OAuthClientRow, OAuthTokenRow
@@ -69,38 +70,37 @@ def tool_call(row: Row) -> dict[str, Any]:
 
 def message_blocks(rows: Rows) -> list[tuple[int | str, list[dict[str, Any]]]]:
     """Shape a conversation as the model will see it: (message id, blocks) by id."""
-    messages: dict[int, list[dict[str, Any]]] = {}
-    for row in _in_order(rows):
-        blocks = messages.setdefault(row.message_id, [])
-        if row.id is not None:
-            blocks.append({"block_type": row.block_type, "content": _content(row)})
+    messages: dict[int, list[dict[str, Any]]] = {row.message_id: [] for row in _messages(rows)}
+    for row in _blocks(rows):
+        messages[row.message_id].append({"block_type": row.block_type, "content": _content(row)})
     return list(messages.items())
 
 
 def messages_with_blocks(rows: Rows) -> list[dict[str, Any]]:
     """Shape a conversation as an export wants it: everything, messages and blocks by id."""
-    messages: dict[int, dict[str, Any]] = {}
-    for row in _in_order(rows):
-        message = messages.get(row.message_id)
-        if message is None:
-            message = messages[row.message_id] = {
-                "id": row.message_id,
-                "user_id": row.user_id,
-                "user_name": row.user_name,
-                "user_handle": row.user_handle,
-                "created_at": row.message_created_at,
-                "blocks": [],
-            }
-        if row.id is not None:
-            message["blocks"].append(_block(row))
+    messages: dict[int, dict[str, Any]] = {
+        row.message_id: {
+            "id": row.message_id,
+            "user_id": row.user_id,
+            "user_name": row.user_name,
+            "user_handle": row.user_handle,
+            "created_at": row.message_created_at,
+            "blocks": [],
+        }
+        for row in _messages(rows)
+    }
+    for row in _blocks(rows):
+        messages[row.message_id]["blocks"].append(_block(row))
     return list(messages.values())
 
 
-def _in_order(rows: Rows) -> list[Row]:
-    return sorted(
-        (row for row in rows if row.message_id is not None),
-        key=lambda row: (row.message_id, row.id or 0),
-    )
+def _messages(rows: Rows) -> list[Row]:
+    of_messages = (row for row in rows if row.id is None and row.message_id is not None)
+    return sorted(of_messages, key=attrgetter("message_id"))
+
+
+def _blocks(rows: Rows) -> list[Row]:
+    return sorted((row for row in rows if row.id is not None), key=attrgetter("id"))
 
 
 def _block(row: Row) -> dict[str, Any]:

@@ -6,10 +6,20 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from typing import Any
 
-from sqlalchemy import BigInteger, Executable, String, Table, Text, bindparam, insert, update
-from sqlalchemy.engine import URL, Connection
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Executable,
+    String,
+    Table,
+    Text,
+    bindparam,
+    insert,
+    update,
+)
+from sqlalchemy.engine import URL, Connection, Dialect
 from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.types import TypeEngine
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from slack_agents_sqlalchemy.errors import MigrationLockedError
 
@@ -42,6 +52,20 @@ class Timestamp:
     def from_database(self, value: Any) -> datetime:
         """Convert what the column gives to an aware UTC time."""
         return _EPOCH + timedelta(microseconds=int(value))
+
+
+class LikePattern(TypeDecorator[str]):
+    """A text that LIKE shall find anywhere in another."""
+
+    ESCAPE = "/"
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        for special in (self.ESCAPE, "%", "_"):
+            value = value and value.replace(special, self.ESCAPE + special)
+        return f"%{value}%"
 
 
 class Backend:
@@ -109,6 +133,10 @@ class Backend:
         return Text()
 
     # Statements
+
+    def contains(self, column: ColumnElement[str], parameter: str) -> ColumnElement[bool]:
+        """Build the condition that a text holds another, which is the parameter's value."""
+        return column.like(bindparam(parameter, type_=LikePattern), escape=LikePattern.ESCAPE)
 
     def upsert(self, table: Table, replaced: Sequence[str]) -> Upsert:
         """Build the operation that inserts a row or, where its key is there, replaces columns.

@@ -1,11 +1,20 @@
 """Statements of blocks: one INSERT for each kind, and the histories that are read from them."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Insert, Select, and_, select, true
-from sqlalchemy.orm import aliased, join
+from sqlalchemy import (
+    BindParameter,
+    CompoundSelect,
+    Insert,
+    null,
+    select,
+    true,
+    type_coerce,
+    union_all,
+)
+from sqlalchemy.orm import InstrumentedAttribute, aliased, join
 from sqlalchemy.sql import bindparam
 
 from slack_agents_sqlalchemy import arguments
@@ -170,26 +179,43 @@ def tool_call(tool_call_id: str) -> Parameters:
     return {"tool_call_digest": digest(arguments.text("tool_call_id", tool_call_id))}
 
 
-def _history(columns: Iterable[Any], *, only_in_history: bool) -> Select[Any]:
-    # From the conversation, so that one that does not exist gives no row at all. The rows are put
-    # in order by the caller: a sort in the database would carry the large columns along.
-    blocks = and_(
-        Block.conversation_id == bindparam("conversation_id"), Block.message_id == Message.id
-    )
+def _history(
+    of_block: Sequence[InstrumentedAttribute[Any]],
+    of_message: Mapping[str, InstrumentedAttribute[Any]],
+    *,
+    only_in_history: bool,
+) -> CompoundSelect[Any]:
+    """Build the statement that reads a conversation: a range of blocks, and one of messages.
+
+    A block's row has ``message_id`` and ``id``, a message's row ``message_id`` alone, and the
+    conversation's own row, which says that there is one, neither. Not a join: PostgreSQL, as long
+    as it has no statistics of the tables, reads the blocks again for every message. And not sorted:
+    that would carry the large columns along.
+
+    Args:
+        of_block: Columns of the blocks.
+        of_message: Columns of the messages, by the names that they get.
+        only_in_history: Leave out what the model does not see again.
+    """
+    conversation_id: BindParameter[int] = bindparam("conversation_id")
+    blocks = select(
+        Block.message_id,
+        Block.id,
+        *of_block,
+        *(type_coerce(null(), column.type).label(name) for name, column in of_message.items()),
+    ).where(Block.conversation_id == conversation_id)
     if only_in_history:
-        blocks = and_(blocks, Block.in_history == true())
-    return (
-        select(*columns)
-        .select_from(Conversation)
-        .outerjoin(Message, Message.conversation_id == Conversation.id)
-        .outerjoin(Block, blocks)
-        .where(Conversation.id == bindparam("conversation_id"))
+        blocks = blocks.where(Block.in_history == true())
+    no_block = [null() for _ in range(1 + len(of_block))]
+    messages = select(Message.id, *no_block, *of_message.values()).where(
+        Message.conversation_id == conversation_id
     )
+    nothing = [null() for _ in range(1 + len(no_block) + len(of_message))]
+    conversation = select(*nothing).where(Conversation.id == conversation_id)
+    return union_all(blocks, messages, conversation)
 
 
 _CONTENT = (
-    Message.id.label("message_id"),
-    Block.id.label("id"),
     Block.block_type,
     Block.text,
     Block.content,
@@ -200,7 +226,7 @@ _CONTENT = (
     Block.is_error,
 )
 
-GET_HISTORY = _history(_CONTENT, only_in_history=True)
+GET_HISTORY = _history(_CONTENT, {}, only_in_history=True)
 
 GET_EVERYTHING = _history(
     (
@@ -211,11 +237,13 @@ GET_EVERYTHING = _history(
         Block.mimetype,
         Block.size_bytes,
         *(getattr(Block, name) for name in _USAGE),
-        Message.user_id,
-        Message.user_name,
-        Message.user_handle,
-        Message.created_at.label("message_created_at"),
     ),
+    {
+        "user_id": Message.user_id,
+        "user_name": Message.user_name,
+        "user_handle": Message.user_handle,
+        "message_created_at": Message.created_at,
+    },
     only_in_history=False,
 )
 

@@ -21,11 +21,11 @@ from sqlalchemy.sql import CompoundSelect, bindparam
 from sqlalchemy.types import Text
 
 from slack_agents_sqlalchemy import arguments, exact
+from slack_agents_sqlalchemy.dialects import Backend
 from slack_agents_sqlalchemy.identifiers import digest, next_id
 from slack_agents_sqlalchemy.models import KeyValue, ListItem
 
 _PATTERN_LENGTH = 500
-_ESCAPE = "/"
 _MOST_PAIRS = 4  # narrow enough, and few statements to keep
 
 type Parameters = dict[str, Any]
@@ -73,7 +73,9 @@ def setting(namespace: str, key: str, value: dict[str, Any]) -> Parameters:
     return {**entry(namespace, key, value), "id": next_id()}
 
 
-def query(namespace: str, filters: Mapping[str, Any]) -> tuple[CompoundSelect[Any], Parameters]:
+def query(
+    backend: Backend, namespace: str, filters: Mapping[str, Any]
+) -> tuple[CompoundSelect[Any], Parameters]:
     """Build the statement that finds at least the values which match ``filters``.
 
     SQL narrows and Python decides: the rows hold every match, and maybe others.
@@ -88,12 +90,12 @@ def query(namespace: str, filters: Mapping[str, Any]) -> tuple[CompoundSelect[An
         parameters["item_id"] = _item_id(filters["id"])
     pairs = [_as_stored(name, wanted) for name, wanted in filters.items() if name != "id"]
     narrowing = [pair for pair in pairs if pair is not None][:_MOST_PAIRS]
-    parameters |= {f"pair_{number}": _pattern(pair) for number, pair in enumerate(narrowing)}
-    return _query(len(narrowing), by_id="id" in filters), parameters
+    parameters |= {f"pair_{number}": pair for number, pair in enumerate(narrowing)}
+    return _query(backend, len(narrowing), by_id="id" in filters), parameters
 
 
 @cache
-def _query(pairs: int, *, by_id: bool) -> CompoundSelect[Any]:
+def _query(backend: Backend, pairs: int, *, by_id: bool) -> CompoundSelect[Any]:
     items: Select[Any] = select(
         literal(0).label("is_value"), ListItem.id.label("id"), ListItem.value.label("value")
     ).where(ListItem.namespace_digest == bindparam("namespace_digest"))
@@ -103,8 +105,8 @@ def _query(pairs: int, *, by_id: bool) -> CompoundSelect[Any]:
     if by_id:
         items = items.where(ListItem.id == bindparam("item_id"))
     for number in range(pairs):
-        items = items.where(_may_hold(ListItem.value, f"pair_{number}"))
-        values = values.where(_may_hold(KeyValue.value, f"pair_{number}"))
+        items = items.where(_may_hold(backend, ListItem.value, f"pair_{number}"))
+        values = values.where(_may_hold(backend, KeyValue.value, f"pair_{number}"))
     return union_all(items, values)
 
 
@@ -121,17 +123,10 @@ def _as_stored(name: str, wanted: object) -> str | None:
         return None
 
 
-def _pattern(pair: str) -> str:
-    for special in (_ESCAPE, "%", "_"):
-        pair = pair.replace(special, _ESCAPE + special)
-    return f"%{pair}%"
-
-
-def _may_hold(column: Any, parameter: str) -> ColumnElement[bool]:
+def _may_hold(backend: Backend, column: Any, parameter: str) -> ColumnElement[bool]:
     stored = type_coerce(column, Text)
-    pattern = bindparam(parameter, type_=Text)
     # What orjson could not write begins with a space, and may spell the field in another way.
-    return or_(stored.like(pattern, escape=_ESCAPE), stored.like(" %"))
+    return or_(backend.contains(stored, parameter), stored.like(" %"))
 
 
 def _item_id(wanted: object) -> int:
