@@ -1,0 +1,125 @@
+"""The fast path: nobody who watches the engine misses a statement, and errors are told alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from slack_agents.storage.base import OAuthTokenRow
+from sqlalchemy import Connection, event
+
+from slack_agents_sqlalchemy import DatabaseError, Provider
+
+AGENT = "agent"
+
+KILL_OTHERS = {
+    "postgresql": "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    "mariadb": "SELECT id FROM information_schema.processlist"
+    " WHERE db = DATABASE() AND id <> CONNECTION_ID()",
+}
+
+
+@contextmanager
+def watched(provider: Provider) -> Iterator[list[str]]:
+    """Listen to the engine, which puts every call on the ordinary path."""
+    seen: list[str] = []
+
+    def note(_conn: object, _cursor: object, statement: str, *_: object) -> None:
+        seen.append(statement)
+
+    event.listen(provider.engine, "before_cursor_execute", note)
+    yield seen
+    event.remove(provider.engine, "before_cursor_execute", note)
+
+
+async def every_kind_of_call(storage: Provider, name: str) -> list[object]:
+    """Make each kind of call, in names of its own; return the answers without ids and times."""
+    token = OAuthTokenRow("access", None, "Bearer", "read", None, 1, 2)
+    await storage.set(name, "key", {"n": 2**70, "text": "\0"})
+    await storage.append(name, "key", {"n": 1})
+    await storage.put_oauth_token(name, "server", token)
+    await storage.upsert_heartbeat(name, 1.5)
+    conversation = await storage.get_or_create_conversation(AGENT, "C1", name, "general")
+    message = await storage.create_message(conversation, "U1", "Ada", "ada")
+    await storage.append_text_block(message, "\ud800 hello", is_user=True)
+    await storage.append_tool_block(
+        message,
+        tool_call_id=name,
+        tool_name="tool",
+        tool_input={"a": 1},
+        tool_output="out",
+        is_error=True,
+    )
+    [(_, blocks)] = await storage.get_message_blocks(conversation)
+    [exported] = await storage.get_messages_with_blocks(conversation)
+    return [
+        await storage.get(name, "key"),
+        [item["n"] for item in await storage.query(name, {"n": 1})],
+        await storage.get_oauth_token(name, "server"),
+        await storage.get_heartbeat(name),
+        await storage.has_conversation(AGENT, "C1", name),
+        [(block["block_type"], {**block["content"], "tool_call_id": ""}) for block in blocks],
+        (exported["user_handle"], exported["created_at"].tzinfo),
+        {**(await storage.get_tool_call(name) or {})},
+    ]
+
+
+async def test_both_paths_answer_alike(storage: Provider):
+    fast = await every_kind_of_call(storage, "fast")
+    with watched(storage):
+        ordinary = await every_kind_of_call(storage, "ordinary")
+    assert fast == ordinary
+
+
+async def test_a_listener_sees_every_statement(storage: Provider):
+    await every_kind_of_call(storage, "unwatched")
+    with watched(storage) as seen:
+        await every_kind_of_call(storage, "watched")
+    for table in ("key_values", "list_items", "oauth_tokens", "heartbeats", "blocks", "messages"):
+        assert any(f"slack_agents_{table}" in statement for statement in seen), table
+
+
+@pytest.mark.parametrize("watch", [False, True], ids=["fast", "ordinary"])
+async def test_an_error_of_the_database_is_told_alike_on_both_paths(fresh_url: str, watch: bool):
+    storage = Provider(url=fresh_url)
+    await storage.initialize()
+    await storage._database.run(
+        lambda connection: connection.exec_driver_sql("DROP TABLE slack_agents_heartbeats")
+    )
+    if watch:
+        event.listen(storage.engine, "before_cursor_execute", lambda *_: None)
+    with pytest.raises(DatabaseError, match=r"refused a statement.*slack_agents_heartbeats"):
+        await storage.get_heartbeat(AGENT)
+    await storage.set("namespace", "key", {"still": "usable"})
+    await storage.close()
+
+
+async def cut_off_others(provider: Provider) -> None:
+    """End every other connection to the provider's database, at the server."""
+
+    def cut_off(connection: Connection) -> None:
+        others = connection.exec_driver_sql(KILL_OTHERS[connection.dialect.name]).scalars().all()
+        if connection.dialect.name == "mariadb":
+            for other in others:
+                connection.exec_driver_sql(f"KILL {other:d}")
+
+    await provider._database.run(cut_off)
+
+
+@pytest.mark.parametrize("backend", ["postgresql", "mariadb"], indirect=True)
+@pytest.mark.parametrize("watch", [False, True], ids=["fast", "ordinary"])
+async def test_a_connection_that_was_cut_off_is_replaced(fresh_url: str, watch: bool):
+    storage, other = Provider(url=fresh_url), Provider(url=fresh_url)
+    await storage.initialize()
+    await storage.set("namespace", "key", {"kept": True})
+    await other.initialize()
+    await cut_off_others(other)
+    if watch:
+        event.listen(storage.engine, "before_cursor_execute", lambda *_: None)
+    with pytest.raises(ConnectionError):
+        await storage.get("namespace", "key")
+    assert await storage.get("namespace", "key") == {"kept": True}
+    await storage.close()
+    await other.close()
