@@ -17,11 +17,11 @@ from tests.servers import FINDERS, Server, ServerMissingError
 
 BACKENDS = ("sqlite-file", "sqlite-memory", "postgresql", "mariadb")
 # Other drivers for the same databases, which take the ordinary path: the contract suite only.
-DRIVERS = ("aiosqlite-file", "psycopg")
+DRIVERS = ("aiosqlite-file", "psycopg", "asyncmy")
 
 _SQLITE = {"sqlite-file": "sqlite", "aiosqlite-file": "sqlite+aiosqlite"}
 
-_SERVER_OF = {"psycopg": "postgresql"}
+_SERVER_OF = {"psycopg": "postgresql", "asyncmy": "mariadb"}
 
 type NewProvider = Callable[..., Awaitable[Provider]]
 
