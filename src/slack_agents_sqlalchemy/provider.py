@@ -29,6 +29,13 @@ from slack_agents_sqlalchemy.statements import (
     primitives,
 )
 
+_COUNT_ROWS = select(
+    *(
+        select(func.count()).select_from(table).scalar_subquery().label(table.name)
+        for table in Base.metadata.sorted_tables
+    )
+)
+
 
 class Provider(BaseStorageProvider):
     """Keeps an agent's conversations, plug-in data and OAuth state in any SQLAlchemy database.
@@ -307,10 +314,4 @@ class Provider(BaseStorageProvider):
 
     async def count_rows(self) -> dict[str, int]:
         """Return the number of rows of each table, by the table's name."""
-        counts = select(
-            *(
-                select(func.count()).select_from(table).scalar_subquery().label(table.name)
-                for table in Base.metadata.sorted_tables
-            )
-        )
-        return shapes.dicts(await self._database.fetch(counts, {}))[0]
+        return shapes.dicts(await self._database.fetch(_COUNT_ROWS, {}))[0]
