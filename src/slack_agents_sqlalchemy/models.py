@@ -17,30 +17,27 @@ from sqlalchemy import (
     MetaData,
     String,
     UniqueConstraint,
+    event,
 )
-from sqlalchemy import text as sql_text
+from sqlalchemy.engine import Connection
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from slack_agents_sqlalchemy.column_types import Digest, ExactJSON, ExactText, Id, UTCDateTime
+from slack_agents_sqlalchemy.dialects import backend
 
 TABLE_PREFIX = "slack_agents_"
 VERSION_TABLE = f"{TABLE_PREFIX}alembic_version"
-
-_TABLE_OPTIONS = {
-    f"{dialect}_{option}": value
-    for dialect in ("mysql", "mariadb")
-    for option, value in {
-        "engine": "InnoDB",
-        "charset": "utf8mb4",
-        "collate": "utf8mb4_bin",
-    }.items()
-}
 
 
 class Base(DeclarativeBase):
     """Root of the models; every constraint is named."""
 
     metadata = MetaData(naming_convention={"pk": "pk_%(table_name)s"})
+
+
+@event.listens_for(Base.metadata, "before_create")
+def _declare_for_dialect(metadata: MetaData, connection: Connection, **_: object) -> None:
+    backend(connection.dialect.name).declare(metadata)
 
 
 class Conversation(Base):
@@ -50,7 +47,6 @@ class Conversation(Base):
     __table_args__ = (
         UniqueConstraint("thread_digest", name=f"uq_{__tablename__}"),
         Index(f"ix_{__tablename__}", "agent_digest", "id"),
-        _TABLE_OPTIONS,
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
@@ -67,10 +63,7 @@ class Message(Base):
     """One exchange in a conversation: what a user wrote and all that the agent did about it."""
 
     __tablename__ = f"{TABLE_PREFIX}messages"
-    __table_args__ = (
-        UniqueConstraint("conversation_id", "id", name=f"uq_{__tablename__}"),
-        _TABLE_OPTIONS,
-    )
+    __table_args__ = (UniqueConstraint("conversation_id", "id", name=f"uq_{__tablename__}"),)
 
     id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
     conversation_id: Mapped[int] = mapped_column(
@@ -105,10 +98,8 @@ class Block(Base):
             "tool_call_digest",
             "id",
             # Most blocks are no tool calls; a database without partial indexes keeps them too.
-            postgresql_where=sql_text("tool_call_digest IS NOT NULL"),
-            sqlite_where=sql_text("tool_call_digest IS NOT NULL"),
+            info={"where": "tool_call_digest IS NOT NULL"},
         ),
-        _TABLE_OPTIONS,
     )
     __mapper_args__ = {"polymorphic_on": "block_type", "polymorphic_abstract": True}
 
@@ -183,7 +174,6 @@ class KeyValue(Base):
     """A value of the key-value primitives; ``id`` tells which was set first."""
 
     __tablename__ = f"{TABLE_PREFIX}key_values"
-    __table_args__ = (_TABLE_OPTIONS,)
 
     namespace_digest: Mapped[str] = mapped_column(Digest, primary_key=True)
     key_digest: Mapped[str] = mapped_column(Digest, primary_key=True)
@@ -197,10 +187,7 @@ class ListItem(Base):
     """An item of the list primitives; ``id`` is its place in the list."""
 
     __tablename__ = f"{TABLE_PREFIX}list_items"
-    __table_args__ = (
-        Index(f"ix_{__tablename__}", "namespace_digest", "key_digest", "id"),
-        _TABLE_OPTIONS,
-    )
+    __table_args__ = (Index(f"ix_{__tablename__}", "namespace_digest", "key_digest", "id"),)
 
     id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
     namespace_digest: Mapped[str] = mapped_column(Digest)
@@ -214,7 +201,6 @@ class Heartbeat(Base):
     """When an agent last heard from Slack."""
 
     __tablename__ = f"{TABLE_PREFIX}heartbeats"
-    __table_args__ = (_TABLE_OPTIONS,)
 
     agent_digest: Mapped[str] = mapped_column(Digest, primary_key=True)
     last_ping_pong_time: Mapped[float] = mapped_column(Double)  # seconds since 1970
@@ -225,7 +211,6 @@ class OAuthToken(Base):
     """A user's OAuth tokens for one server; times are seconds since 1970."""
 
     __tablename__ = f"{TABLE_PREFIX}oauth_tokens"
-    __table_args__ = (_TABLE_OPTIONS,)
 
     owner_digest: Mapped[str] = mapped_column(Digest, primary_key=True)
     expires_at: Mapped[int | None] = mapped_column(BigInteger)
@@ -243,7 +228,6 @@ class OAuthClient(Base):
     """A client registered with an authorization server; times are seconds since 1970."""
 
     __tablename__ = f"{TABLE_PREFIX}oauth_clients"
-    __table_args__ = (_TABLE_OPTIONS,)
 
     owner_digest: Mapped[str] = mapped_column(Digest, primary_key=True)
     created_at: Mapped[int] = mapped_column(BigInteger)

@@ -10,11 +10,13 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Executable,
+    MetaData,
     String,
     Table,
     Text,
     bindparam,
     insert,
+    text,
     update,
 )
 from sqlalchemy.engine import URL, Connection, Dialect
@@ -132,6 +134,14 @@ class Backend:
         """Return the largest text type."""
         return Text()
 
+    # Tables
+
+    def declare(self, metadata: MetaData) -> None:
+        """Give tables and indexes what only this dialect has, before they are created.
+
+        Not said in the models, where SQLAlchemy would import every dialect that is named.
+        """
+
     # Statements
 
     def contains(self, column: ColumnElement[str], parameter: str) -> ColumnElement[bool]:
@@ -239,6 +249,14 @@ def upsert_on_conflict(create: Any, table: Table, replaced: Sequence[str]) -> Ex
         set_={name: create.excluded[name] for name in replaced},
     )
     return statement
+
+
+def declare_partial_indexes(metadata: MetaData, dialect: str) -> None:
+    """Leave out of an index the rows that its ``info["where"]`` leaves out."""
+    for table in metadata.tables.values():
+        for index in table.indexes:
+            if "where" in index.info:
+                index.dialect_options[dialect]["where"] = text(index.info["where"])
 
 
 def lock_error(timeout: float) -> MigrationLockedError:

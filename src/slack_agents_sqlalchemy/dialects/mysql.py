@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, Text, bindparam, func, text
+from sqlalchemy import ColumnElement, MetaData, Table, Text, bindparam, func, text
 from sqlalchemy.dialects.mysql import DATETIME, LONGTEXT, VARCHAR, insert
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.types import TypeEngine
@@ -119,6 +119,14 @@ class MySQL(Backend):
 
     def large_text_type(self) -> TypeEngine[Any]:
         return LONGTEXT(charset="utf8mb4", collation="utf8mb4_bin")
+
+    def declare(self, metadata: MetaData) -> None:
+        for table in metadata.tables.values():
+            for dialect in ("mysql", "mariadb"):
+                options = table.dialect_options[dialect]
+                options["engine"] = "InnoDB"
+                options["charset"] = "utf8mb4"
+                options["collate"] = "utf8mb4_bin"
 
     def contains(self, column: ColumnElement[str], parameter: str) -> ColumnElement[bool]:
         # Half the time of LIKE, which looks at every character.

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, Text, bindparam, func, text
+from sqlalchemy import ColumnElement, MetaData, Table, Text, bindparam, func, text
 from sqlalchemy.dialects.postgresql import TIMESTAMP, insert
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.exc import DBAPIError
@@ -17,6 +17,7 @@ from slack_agents_sqlalchemy.dialects.generic import (
     Fault,
     Timestamp,
     Upsert,
+    declare_partial_indexes,
     driver_error,
     lock_error,
     upsert_on_conflict,
@@ -105,6 +106,9 @@ class PostgreSQL(Backend):
 
     def driver_calls(self, driver: str) -> AsyncpgCalls | None:
         return AsyncpgCalls() if driver == "asyncpg" else None
+
+    def declare(self, metadata: MetaData) -> None:
+        declare_partial_indexes(metadata, "postgresql")
 
     def contains(self, column: ColumnElement[str], parameter: str) -> ColumnElement[bool]:
         # Half the time of LIKE, which looks at every character.

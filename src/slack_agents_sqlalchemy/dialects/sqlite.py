@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, Text, bindparam, func
+from sqlalchemy import ColumnElement, MetaData, Table, Text, bindparam, func
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.exc import DBAPIError
@@ -20,6 +20,7 @@ from slack_agents_sqlalchemy.dialects.generic import (
     Fault,
     Timestamp,
     Upsert,
+    declare_partial_indexes,
     driver_error,
     lock_error,
     upsert_on_conflict,
@@ -105,6 +106,9 @@ class SQLite(Backend):
 
     def driver_calls(self, driver: str) -> PysqliteCalls | None:
         return PysqliteCalls() if driver == "pysqlite" else None
+
+    def declare(self, metadata: MetaData) -> None:
+        declare_partial_indexes(metadata, "sqlite")
 
     def contains(self, column: ColumnElement[str], parameter: str) -> ColumnElement[bool]:
         # Half the time of LIKE, which looks at every character.
