@@ -3,7 +3,8 @@
     python3 dev.py demo     replay agent threads into a database and show what was stored
     python3 dev.py test     run every test
     python3 dev.py lint     check style, types and the direction of imports
-    python3 dev.py bench    compare what the calls take with what they would without indexes
+    python3 dev.py bench    measure the calls beside the built-in providers and others
+    python3 dev.py soak     do harm to databases under load and count what is lost
     python3 dev.py wheel    build the wheel
 
 What is missing is installed into `.venv` beside this file: Python 3.12 or later is looked for,
@@ -23,11 +24,13 @@ SCRIPTS = VENV / ("Scripts" if os.name == "nt" else "bin")
 
 COMMANDS = {
     "demo": [["slack-agents-db", "demo"]],
-    "test": [["pytest"]],
+    "test": [["pytest", "-n", "2"]],
     "lint": [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"], ["lint-imports"]],
     "bench": [["python", "-m", "benchmarks"]],
+    "soak": [["python", "-m", "tests.load"]],
     "wheel": [["uv", "build", "--wheel"]],
 }
+GROUPS = {"test": ["dev", "bench"], "bench": ["dev", "bench"]}
 
 
 def main(task: str = "", *further: str) -> int:
@@ -37,7 +40,7 @@ def main(task: str = "", *further: str) -> int:
         return 2
     os.chdir(ROOT)
     uv = find_uv()
-    install(uv)
+    install(uv, GROUPS.get(task, ["dev"]))
     *before, last = COMMANDS[task]
     for program, *arguments in [*before, [*last, *further]]:
         command = uv if program == "uv" else [str(SCRIPTS / program)]
@@ -47,12 +50,14 @@ def main(task: str = "", *further: str) -> int:
     return 0
 
 
-def install(uv: list) -> None:
+def install(uv: list, groups: list) -> None:
     """Install the project and its tools into `.venv`, which takes a second when all is there."""
     create = [*uv, "venv", "--quiet", "--python", ">=3.12", str(VENV)]
     if not (VENV / "pyvenv.cfg").is_file() and subprocess.call(create):
         sys.exit("Python 3.12 or later is needed: install it, or let uv download it")
-    target = ["--python", str(VENV), "--editable", ".[all]", "--group", "dev"]
+    target = ["--python", str(VENV), "--editable", ".[all]"]
+    for group in groups:
+        target += ["--group", group]
     subprocess.check_call([*uv, "pip", "install", "--quiet", *target])
 
 

@@ -1,6 +1,10 @@
-"""Benchmarks: ``python -m benchmarks --help``; one file answers one question.
+"""Benchmarks: ``python -m benchmarks --help``; one file of ``questions/`` answers one question.
 
-A question is a module of this package with ``async def measure(session: Session) -> None``; the
-first line of its docstring says what it finds out. To ask another one, add a file. Results are
-JSON in ``results/``, one file per question and database: whatever draws charts reads them there.
+What they found is JSON in ``results/``, one file per question and database. The charts beside it
+are drawn from there (``python -m benchmarks.charts``), and so is the table of what was to be
+reached (``python -m benchmarks.targets``).
 """
+
+from pathlib import Path
+
+RESULTS = Path(__file__).with_name("results")

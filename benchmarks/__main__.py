@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import pkgutil
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated
@@ -14,23 +15,16 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-import benchmarks
-from benchmarks import report
+from benchmarks import RESULTS, questions, report
 from benchmarks.harness import FULL, QUICK, Session
 from slack_agents_sqlalchemy import Provider, StorageError
 
-RESULTS = Path(__file__).with_name("results")
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-app = typer.Typer(add_completion=False)
-
-
-def questions() -> dict[str, ModuleType]:
-    """Return the modules of this package that measure something, by name."""
-    names = [module.name for module in pkgutil.iter_modules(benchmarks.__path__)]
-    modules = {
-        name: importlib.import_module(f"benchmarks.{name}") for name in names if name[0] != "_"
-    }
-    return {name: module for name, module in modules.items() if hasattr(module, "measure")}
+QUESTIONS: dict[str, ModuleType] = {
+    module.name: importlib.import_module(f"benchmarks.questions.{module.name}")
+    for module in pkgutil.iter_modules(questions.__path__)
+}
 
 
 @app.command()
@@ -44,24 +38,27 @@ def main(
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(help="A question, or a part of the name of a case (repeatable)."),
+        typer.Option(
+            help=f"A question ({', '.join(QUESTIONS)}), or a part of a case's name (repeatable)."
+        ),
     ] = None,
     *,
     quick: Annotated[
-        bool, typer.Option(help="Three rounds a case: shows that it runs, measures nothing.")
+        bool, typer.Option(help="Two rounds of little: shows that it runs, measures nothing.")
     ] = False,
     output: Annotated[
         Path | None,
-        typer.Option(help="Folder for the JSON. Default: benchmarks/results, with --quick none."),
+        typer.Option(
+            help="Folder for JSON and charts. Default: benchmarks/results, with --quick none."
+        ),
     ] = None,
 ) -> None:
     """Measure, print a table for each question and database, and keep the numbers as JSON."""
-    asked = questions()
-    chosen = [name for name in asked if name in (only or asked)] or list(asked)
-    cases = tuple(part for part in only or () if part not in asked)
+    chosen = [name for name in QUESTIONS if name in (only or QUESTIONS)] or list(QUESTIONS)
+    cases = tuple(part for part in only or () if part not in QUESTIONS)
     folder = output or (None if quick else RESULTS)
     console = Console()
-    measured = 0
+    answered = 0
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
         for one in url or [f"sqlite:///{Path(temporary) / 'benchmark.db'}"]:
             try:
@@ -71,19 +68,23 @@ def main(
             where = " ".join(filter(None, (database["dialect"], database["server_version"])))
             console.print(f"measuring in the slack_agents_ tables of a {where} database")
             for name in chosen:
-                title = (asked[name].__doc__ or name).partition("\n")[0]
+                title = (QUESTIONS[name].__doc__ or name).partition("\n")[0]
                 with Progress(console=console, transient=True) as progress:
                     session = Session(one, QUICK if quick else FULL, progress, cases)
-                    asyncio.run(asked[name].measure(session))
+                    asyncio.run(QUESTIONS[name].measure(session))
                 if not session.comparisons:
+                    console.print(f"{name}: nothing to measure here", *session.notes, sep="\n")
                     continue
-                measured += 1
+                answered += 1
                 console.print(report.table(title, session))
                 if folder:
                     file = report.write(folder, report.to_json(name, title, session, database))
                     console.print(f"written: {file.name}")
-    if not measured:
-        raise typer.BadParameter(f"no question or case is named like {', '.join(only or ())}")
+    if cases and not answered:
+        raise typer.BadParameter(f"no question or case is named like {', '.join(cases)}")
+    if answered and folder and find_spec("matplotlib"):
+        charts = importlib.import_module("benchmarks.charts")
+        console.print("drawn:", ", ".join(file.name for file in charts.draw(folder)))
 
 
 async def _look_at(url: str) -> dict[str, str]:

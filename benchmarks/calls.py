@@ -1,166 +1,279 @@
 """The calls that an agent and an operator make, as cases for any storage provider.
 
-Each function prepares one case on an empty database and speaks only the base class, so that every
-contender does the same.
+Each function prepares one case and speaks only the base class, so that every contender does the
+same.
 """
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from slack_agents.storage.base import BaseStorageProvider, OAuthTokenRow
+from slack_agents.storage.base import OAuthTokenRow
 
-from benchmarks.harness import Case, Timed
-
-AGENT = "helper"
-USER = ("U1", "Ada Lovelace", "ada")
-QUESTION = "Which of our suppliers were late in March, and by how many days on average? " * 3
-ANSWER = "Four suppliers were late; the mean delay was 3.5 days, and the worst was 11. " * 12
-TOOL = {
-    "tool_name": "search",
-    "tool_input": {"query": "late deliveries", "month": "2026-03", "limit": 50},
-    "tool_output": "supplier,days\n" + "ACME GmbH,11\n" * 60,
-    "is_error": False,
-}
-USAGE: dict[str, Any] = {
-    "model": "a-model",
-    "version": "1.0.0",
-    "input_tokens": 1200,
-    "output_tokens": 340,
-    "cache_creation_input_tokens": 0,
-    "cache_read_input_tokens": 900,
-    "peak_single_call_input_tokens": 1200,
-    "estimated_cost_usd": 0.0123,
-}
-FILE_DATA = "QUJD" * 25_600  # 100 KB of base64
+from benchmarks import samples
+from benchmarks.harness import Case, Pace, Storage, Timed
+from benchmarks.samples import ADA, AGENT, ANSWER, CHANNEL, EXCHANGE, GRACE, QUESTION, TOOL, USAGE
 
 RECORD = {"task_id": "task-1", "channel_id": "C1", "thread_id": "1.0", "user_id": "U1", "n": 7}
 TOKEN = OAuthTokenRow("access", "encrypted", "Bearer", "read write", 1_900_000_000, 1, 1)
-#: List items in the database of the query.
-ITEMS = 10_000
-#: Conversations in the database of the export cases; every tenth has messages of its own user.
-EXPORT_CONVERSATIONS = 200
-#: Tool calls in the database of the look-up case.
-TOOL_CALLS = 1_000
-#: Turns of five blocks in a thread before the turn that is timed.
-TURNS_BEFORE = 10
+#: Exchanges of five blocks in a thread before the turn that is timed.
+EXCHANGES_BEFORE = 10
+#: Threads in which the agent is at work at the same time.
+AT_ONCE = 20
+#: Megabytes of uploads in the conversation whose uploads are passed over.
+UPLOADS = 10
 
-type Storage = BaseStorageProvider
+type Prepare = Callable[[Storage], Awaitable[Timed]]
+
+
+def calls(pace: Pace) -> list[Case]:
+    """Return the calls that the base class has defaults for."""
+    tool_calls = pace.size(1_000)
+    conversations = pace.size(1_000)
+    histories = sorted({10, 100, pace.size(1_000)})
+    exchanges_before = max(EXCHANGES_BEFORE // pace.scale, 2)
+    at_once = max(AT_ONCE // pace.scale, 2)
+    megabytes = max(UPLOADS // pace.scale, 1)
+    return [
+        Case("get_or_create_conversation, existing", open_existing_conversation),
+        Case("has_conversation", has_conversation),
+        Case("create_message", create_message),
+        Case("append_text_block", append_text),
+        Case("append_file_block, 100 KB", append_file),
+        Case("append_tool_block", append_tool),
+        Case("append_usage_block", append_usage),
+        *(
+            Case(f"get_message_blocks, {count:,} blocks", get_message_blocks(count))
+            for count in histories
+        ),
+        Case(
+            f"get_message_blocks, {megabytes} MB of uploads",
+            get_message_blocks_of_uploads(megabytes),
+        ),
+        *(
+            Case(f"get_messages_with_blocks, {count:,} blocks", get_messages_with_blocks(count))
+            for count in histories
+        ),
+        Case(f"get_tool_call, one of {tool_calls:,}", get_tool_call(tool_calls)),
+        *exports(conversations),
+        Case("upsert_heartbeat", upsert_heartbeat),
+        Case("get_heartbeat", get_heartbeat),
+        Case("agent turn", turns(1, exchanges_before)),
+        Case(f"agent turn, {at_once} at once", turns(at_once, exchanges_before)),
+    ]
+
+
+def primitives(pace: Pace) -> list[Case]:
+    """Return the calls that the base class has no default for."""
+    items = pace.size(10_000)
+    return [
+        Case("get", get),
+        Case("set", set_),
+        Case("append", append),
+        Case(f"query, one of {items:,}", query(items)),
+        Case("get_oauth_token", get_oauth_token),
+        Case("put_oauth_token", put_oauth_token),
+    ]
 
 
 async def open_existing_conversation(storage: Storage) -> Timed:
     """``get_or_create_conversation`` of a thread that is known, its channel's name unchanged."""
-    conversation = await _conversation(storage, "1.0")
-    return Timed(lambda _: _conversation(storage, "1.0"), _is(expected=conversation))
+    opened = await samples.conversation(storage, "1.0")
+    return Timed(lambda _: samples.conversation(storage, "1.0"), _is(expected=opened))
 
 
 async def has_conversation(storage: Storage) -> Timed:
     """``has_conversation`` of a thread that is known."""
-    await _conversation(storage, "1.0")
-    return Timed(lambda _: storage.has_conversation(AGENT, "C1", "1.0"), _is(expected=True))
+    await samples.conversation(storage, "1.0")
+    return Timed(lambda _: storage.has_conversation(AGENT, CHANNEL, "1.0"), _is(expected=True))
 
 
 async def create_message(storage: Storage) -> Timed:
     """``create_message`` in one conversation."""
-    conversation = await _conversation(storage, "1.0")
+    opened = await samples.conversation(storage, samples.new_thread())
 
-    async def check(message: int | str) -> None:
-        newest = (await storage.get_messages_with_blocks(conversation))[-1]
+    async def check(message: samples.Id) -> None:
+        newest = (await storage.get_messages_with_blocks(opened))[-1]
         assert newest["id"] == message
         assert newest["user_handle"] == "ada"
 
-    return Timed(lambda _: storage.create_message(conversation, *USER), check)
+    return Timed(lambda _: storage.create_message(opened, *ADA), check)
 
 
 async def append_text(storage: Storage) -> Timed:
     """``append_text_block`` of a kilobyte."""
-    return await _append(storage, _text, "text", {"text": ANSWER})
+
+    async def call(message: samples.Id) -> None:
+        await storage.append_text_block(message, ANSWER)
+
+    return await append_block(storage, call, "text", text=ANSWER)
 
 
 async def append_file(storage: Storage) -> Timed:
     """``append_file_block`` of 100 KB."""
-    return await _append(storage, _file, "file", {"data": FILE_DATA})
+
+    async def call(message: samples.Id) -> None:
+        await samples.append_file(storage, message)
+
+    return await append_block(storage, call, "file", data=samples.FILE_DATA)
 
 
 async def append_tool(storage: Storage) -> Timed:
     """``append_tool_block`` of a kilobyte."""
-    return await _append(storage, _tool, "tool_use", {"tool_call_id": "toolu_1", **TOOL})
+
+    async def call(message: samples.Id) -> None:
+        await samples.append_tool(storage, message)
+
+    return await append_block(storage, call, "tool_use", tool_call_id="toolu_1", **TOOL)
 
 
 async def append_usage(storage: Storage) -> Timed:
     """``append_usage_block``."""
-    return await _append(storage, _usage, "usage", USAGE)
+
+    async def call(message: samples.Id) -> None:
+        await storage.append_usage_block(message, **USAGE)
+
+    return await append_block(storage, call, "usage", **USAGE)
 
 
-def get_message_blocks(count: int) -> Callable[[Storage], Awaitable[Timed]]:
+def get_message_blocks(count: int) -> Prepare:
     """``get_message_blocks`` of a conversation with so many blocks, five to a message."""
 
     async def prepare(storage: Storage) -> Timed:
-        conversation = await _conversation(storage, "1.0")
-        await _turns(storage, conversation, count // 5)
+        opened = await samples.conversation(storage, "1.0")
+        await samples.exchanges(storage, opened, count // 5)
 
-        async def check(messages: list[tuple[int | str, list[dict[str, Any]]]]) -> None:
+        async def check(messages: list[tuple[samples.Id, list[dict[str, Any]]]]) -> None:
             assert len(messages) == count // 5
             for _, blocks in messages:
                 # The defaults return usage too, which the model is not shown.
-                assert [block["block_type"] for block in blocks][:4] == TURN[:4]
+                assert [block["block_type"] for block in blocks][:4] == EXCHANGE[:4]
                 assert blocks[0]["content"] == {"text": QUESTION}
 
-        return Timed(lambda _: storage.get_message_blocks(conversation), check)
+        return Timed(lambda _: storage.get_message_blocks(opened), check)
 
     return prepare
 
 
-def get_messages_with_blocks(count: int) -> Callable[[Storage], Awaitable[Timed]]:
+def get_message_blocks_of_uploads(megabytes: int) -> Prepare:
+    """``get_message_blocks`` where users sent large files, which the model does not see again.
+
+    The built-in SQLite provider and the defaults return them all the same.
+    """
+
+    async def prepare(storage: Storage) -> Timed:
+        opened = await samples.conversation(storage, "1.0")
+        for _ in range(megabytes):
+            message = await storage.create_message(opened, *ADA)
+            await storage.append_text_block(message, QUESTION, is_user=True)
+            await samples.append_file(storage, message, samples.FILE_DATA * 10, is_user=True)
+
+        async def check(messages: list[tuple[samples.Id, list[dict[str, Any]]]]) -> None:
+            assert len(messages) == megabytes
+            assert all(blocks[0]["content"] == {"text": QUESTION} for _, blocks in messages)
+
+        return Timed(lambda _: storage.get_message_blocks(opened), check)
+
+    return prepare
+
+
+def get_messages_with_blocks(count: int) -> Prepare:
     """``get_messages_with_blocks`` of a conversation with so many blocks, five to a message."""
 
     async def prepare(storage: Storage) -> Timed:
-        conversation = await _conversation(storage, "1.0")
-        await _turns(storage, conversation, count // 5)
+        opened = await samples.conversation(storage, "1.0")
+        await samples.exchanges(storage, opened, count // 5)
 
         async def check(messages: list[dict[str, Any]]) -> None:
             assert len(messages) == count // 5
             for message in messages:
-                assert [block["block_type"] for block in message["blocks"]] == TURN
+                assert [block["block_type"] for block in message["blocks"]] == EXCHANGE
                 assert message["blocks"][-1]["content"] == USAGE
 
-        return Timed(lambda _: storage.get_messages_with_blocks(conversation), check)
+        return Timed(lambda _: storage.get_messages_with_blocks(opened), check)
 
     return prepare
 
 
-async def get_tool_call(storage: Storage) -> Timed:
-    """``get_tool_call`` in the middle of the tool calls that are there."""
-    conversation = await _conversation(storage, "1.0")
-    message = await storage.create_message(conversation, *USER)
-    for number in range(TOOL_CALLS):
-        await _tool(storage, message, f"toolu_{number}")
-
-    async def check(call: dict[str, Any]) -> None:
-        assert call["tool_name"] == TOOL["tool_name"]
-        assert call["output_json"] == TOOL["tool_output"]
-
-    return Timed(lambda _: storage.get_tool_call(f"toolu_{TOOL_CALLS // 2}"), check)
-
-
-def get_conversations_for_export(**filters: str) -> Callable[[Storage], Awaitable[Timed]]:
-    """``get_conversations_for_export`` of one agent, every tenth conversation being grace's."""
+def get_tool_call(count: int) -> Prepare:
+    """``get_tool_call`` in the middle of so many."""
 
     async def prepare(storage: Storage) -> Timed:
-        for number in range(EXPORT_CONVERSATIONS):
-            conversation = await _conversation(storage, f"{number}.0")
-            user = ("U2", "Grace Hopper", "grace") if number % 10 == 0 else USER
-            for _ in range(3):
-                await storage.create_message(conversation, *user)
-        expected = EXPORT_CONVERSATIONS // 10 if filters else EXPORT_CONVERSATIONS
+        opened = await samples.conversation(storage, "1.0")
+        message = await storage.create_message(opened, *ADA)
+        await samples.fill(
+            samples.append_tool(storage, message, f"toolu_{number}") for number in range(count)
+        )
 
+        async def check(call: dict[str, Any]) -> None:
+            assert call["tool_name"] == TOOL["tool_name"]
+            assert call["output_json"] == TOOL["tool_output"]
+
+        return Timed(lambda _: storage.get_tool_call(f"toolu_{count // 2}"), check)
+
+    return prepare
+
+
+def exports(count: int) -> list[Case]:
+    """Return an operator's questions about so many conversations, of which every tenth is grace's.
+
+    All messages are of today: of the filters by date, one finds all and one none.
+    """
+
+    async def scene(storage: Storage) -> None:
+        await samples.fill(_export_thread(storage, number) for number in range(count))
+
+    today = datetime.now(UTC)
+    yesterday, tomorrow = (
+        (today + timedelta(days=days)).isoformat(timespec="seconds") for days in (-1, 1)
+    )
+    name = "get_conversations_for_export"
+    return [
+        Case(f"{name}, all {count:,}", _find(count), scene),
+        Case(f"{name}, by handle of {count:,}", _find(count // 10, handle="grace"), scene),
+        Case(f"{name}, by date all of {count:,}", _find(count, date_from=yesterday), scene),
+        Case(f"{name}, by date none of {count:,}", _find(0, date_from=tomorrow), scene),
+        Case(f"full export of {count:,} conversations", _export(count), scene),
+    ]
+
+
+async def _export_thread(storage: Storage, number: int) -> None:
+    opened = await samples.conversation(storage, f"{number}.0")
+    for _ in range(3):
+        message = await storage.create_message(opened, *(ADA if number % 10 else GRACE))
+        await storage.append_text_block(message, QUESTION, is_user=True)
+        await storage.append_text_block(message, ANSWER)
+
+
+def _find(matches: int, **filters: str) -> Prepare:
+    async def prepare(storage: Storage) -> Timed:
         async def check(conversations: list[dict[str, Any]]) -> None:
-            assert len({conversation["thread_id"] for conversation in conversations}) == expected
+            assert len({one["thread_id"] for one in conversations}) == matches
 
         return Timed(lambda _: storage.get_conversations_for_export(AGENT, **filters), check)
+
+    return prepare
+
+
+def _export(count: int) -> Prepare:
+    """Do as ``slack-agents export-conversations`` does."""
+
+    async def prepare(storage: Storage) -> Timed:
+        async def call(_: None) -> list[list[dict[str, Any]]]:
+            conversations = await storage.get_conversations_for_export(AGENT)
+            return [await storage.get_messages_with_blocks(one["id"]) for one in conversations]
+
+        async def check(exported: list[list[dict[str, Any]]]) -> None:
+            assert len(exported) == count
+            for messages in exported:
+                assert [len(message["blocks"]) for message in messages] == [2, 2, 2]
+
+        return Timed(call, check)
 
     return prepare
 
@@ -219,16 +332,22 @@ async def append(storage: Storage) -> Timed:
     return Timed(lambda _: storage.append("plug-in", "key", RECORD), check)
 
 
-async def query(storage: Storage) -> Timed:
-    """``query`` that one of many items matches."""
-    for number in range(ITEMS):
-        await storage.append("plug-in", f"key {number}", {**RECORD, "task_id": f"task-{number}"})
-    wanted = f"task-{ITEMS // 2}"
+def query(count: int) -> Prepare:
+    """``query`` that one of so many items matches."""
 
-    async def check(found: list[dict[str, Any]]) -> None:
-        assert [item["task_id"] for item in found] == [wanted]
+    async def prepare(storage: Storage) -> Timed:
+        await samples.fill(
+            storage.append("plug-in", f"key {number}", {**RECORD, "task_id": f"task-{number}"})
+            for number in range(count)
+        )
+        wanted = f"task-{count // 2}"
 
-    return Timed(lambda _: storage.query("plug-in", {"task_id": wanted}), check)
+        async def check(found: list[dict[str, Any]]) -> None:
+            assert [item["task_id"] for item in found] == [wanted]
+
+        return Timed(lambda _: storage.query("plug-in", {"task_id": wanted}), check)
+
+    return prepare
 
 
 async def get_oauth_token(storage: Storage) -> Timed:
@@ -253,129 +372,53 @@ async def put_oauth_token(storage: Storage) -> Timed:
     return Timed(call, check)
 
 
-async def agent_turn(storage: Storage) -> Timed:
-    """All that one user message costs: open, read the history, write message and five blocks.
+def turns(at_once: int, exchanges_before: int) -> Prepare:
+    """Make turns of the agent in so many threads at once, as it makes them for a user's message.
 
-    Each timed turn gets a thread of its own with the same number of turns in it already.
+    Each timed turn has a thread of its own with the same number of exchanges in it already.
     """
-    threads = itertools.count()
 
-    async def before() -> str:
-        thread = f"{next(threads)}.0"
-        await _turns(storage, await _conversation(storage, thread), TURNS_BEFORE)
-        return thread
+    async def prepare(storage: Storage) -> Timed:
+        async def before() -> list[str]:
+            threads = [samples.new_thread() for _ in range(at_once)]
+            await samples.fill(_begin(storage, thread, exchanges_before) for thread in threads)
+            return threads
 
-    async def call(thread: str) -> tuple[str, int]:
-        conversation = await _conversation(storage, thread)
-        history = await storage.get_message_blocks(conversation)
-        await _turns(storage, conversation, 1)
-        return thread, len(history)
+        async def call(threads: list[str]) -> list[str]:
+            seen = await asyncio.gather(*(samples.turn(storage, thread) for thread in threads))
+            assert set(seen) == {exchanges_before}
+            return threads
 
-    async def check(answer: tuple[str, int]) -> None:
-        thread, messages_seen = answer
-        assert messages_seen == TURNS_BEFORE
-        messages = await storage.get_messages_with_blocks(await _conversation(storage, thread))
-        assert len(messages) == TURNS_BEFORE + 1
-        assert [block["block_type"] for block in messages[-1]["blocks"]] == TURN
+        async def check(threads: list[str]) -> None:
+            for thread in threads:
+                await samples.check_turn(storage, thread, exchanges_before)
 
-    return Timed(call, check, before)
+        return Timed(call, check, before)
+
+    return prepare
 
 
-CASES = [
-    Case("get_or_create_conversation, existing", open_existing_conversation),
-    Case("has_conversation", has_conversation),
-    Case("create_message", create_message),
-    Case("append_text_block", append_text),
-    Case("append_file_block, 100 KB", append_file),
-    Case("append_tool_block", append_tool),
-    Case("append_usage_block", append_usage),
-    *(
-        Case(f"get_message_blocks, {count:,} blocks", get_message_blocks(count))
-        for count in (10, 100, 1_000)
-    ),
-    *(
-        Case(f"get_messages_with_blocks, {count:,} blocks", get_messages_with_blocks(count))
-        for count in (10, 100, 1_000)
-    ),
-    Case(f"get_tool_call among {TOOL_CALLS:,}", get_tool_call),
-    Case(
-        f"get_conversations_for_export, all {EXPORT_CONVERSATIONS}", get_conversations_for_export()
-    ),
-    Case(
-        f"get_conversations_for_export, by handle of {EXPORT_CONVERSATIONS}",
-        get_conversations_for_export(handle="grace"),
-    ),
-    Case("upsert_heartbeat", upsert_heartbeat),
-    Case("get_heartbeat", get_heartbeat),
-    Case(f"agent turn after {TURNS_BEFORE} turns", agent_turn),
-]
-
-#: The calls that the base class has no default for.
-PRIMITIVE_CASES = [
-    Case("get", get),
-    Case("set", set_),
-    Case("append", append),
-    Case(f"query, one of {ITEMS:,}", query),
-    Case("get_oauth_token", get_oauth_token),
-    Case("put_oauth_token", put_oauth_token),
-]
-
-#: The blocks of a turn, in order.
-TURN = ["user_text", "tool_use", "file", "text", "usage"]
+async def _begin(storage: Storage, thread: str, count: int) -> None:
+    opened = await samples.conversation(storage, thread)
+    await samples.exchanges(storage, opened, count)
 
 
-async def _turns(storage: Storage, conversation: int | str, count: int) -> None:
-    for _ in range(count):
-        message = await storage.create_message(conversation, *USER)
-        await storage.append_text_block(message, QUESTION, is_user=True)
-        await _tool(storage, message)
-        await _file(storage, message, "eA==")
-        await _text(storage, message)
-        await _usage(storage, message)
-
-
-async def _append(
+async def append_block(
     storage: Storage,
-    append: Callable[[Storage, int | str], Awaitable[object]],
+    append: Callable[[samples.Id], Awaitable[object]],
     block_type: str,
-    content: dict[str, Any],
+    **content: object,
 ) -> Timed:
-    conversation = await _conversation(storage, "1.0")
-    message = await storage.create_message(conversation, *USER)
+    """Append blocks to one message; the newest is to have this type and content."""
+    opened = await samples.conversation(storage, samples.new_thread())
+    message = await storage.create_message(opened, *ADA)
 
     async def check(_: object) -> None:
-        newest = (await storage.get_messages_with_blocks(conversation))[-1]["blocks"][-1]
+        newest = (await storage.get_messages_with_blocks(opened))[-1]["blocks"][-1]
         assert newest["block_type"] == block_type
         assert newest["content"].items() >= content.items()
 
-    return Timed(lambda _: append(storage, message), check)
-
-
-async def _conversation(storage: Storage, thread: str) -> int | str:
-    return await storage.get_or_create_conversation(AGENT, "C1", thread, "general")
-
-
-async def _text(storage: Storage, message: int | str) -> None:
-    await storage.append_text_block(message, ANSWER)
-
-
-async def _file(storage: Storage, message: int | str, data: str = FILE_DATA) -> None:
-    await storage.append_file_block(
-        message,
-        {"filename": "late.pdf", "data": data, "mimeType": "application/pdf"},
-        is_user=False,
-        filename="late.pdf",
-        mimetype="application/pdf",
-        size_bytes=len(data) * 3 // 4,
-    )
-
-
-async def _tool(storage: Storage, message: int | str, tool_call: str = "toolu_1") -> None:
-    await storage.append_tool_block(message, tool_call_id=tool_call, **TOOL)
-
-
-async def _usage(storage: Storage, message: int | str) -> None:
-    await storage.append_usage_block(message, **USAGE)
+    return Timed(lambda _: append(message), check)
 
 
 def _is(*, expected: object) -> Callable[[Any], Awaitable[None]]:

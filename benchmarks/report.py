@@ -13,7 +13,7 @@ from typing import Any
 from rich.table import Table
 from sqlalchemy import Engine
 
-from benchmarks.harness import Session
+from benchmarks.harness import Comparison, Session
 
 DISTRIBUTIONS = (
     "slack-agents-sqlalchemy",
@@ -23,29 +23,44 @@ DISTRIBUTIONS = (
     "asyncpg",
     "aiomysql",
     "aiosqlite",
+    "openai-agents",
+    "google-adk",
 )
 
 
 def table(question: str, session: Session) -> Table:
-    """Return the comparisons as a table, a row for each case."""
-    names = list(session.comparisons[0].turns)
-    drawn = Table(title=question, caption="microseconds per call: median (95th percentile)")
-    drawn.add_column("case", min_width=30, overflow="fold")
-    for name in names:
+    """Return the comparisons as a table, a row for each case; ratios are to the first contender."""
+    first, *others = dict.fromkeys(name for one in session.comparisons for name in one.rounds)
+    caption = "\n".join(("median (95th percentile), of a call in us", *session.notes))
+    drawn = Table(title=question, caption=caption, caption_justify="left")
+    drawn.add_column("case", min_width=24, overflow="fold")
+    drawn.add_column(first, justify="right")
+    for name in others:
         drawn.add_column(name, justify="right")
-    for name in names[1:]:
-        drawn.add_column(f"{name} take", justify="right", style="bold")
+        drawn.add_column("ratio", justify="right", style="bold")
     drawn.add_column("n", justify="right")
     for comparison in session.comparisons:
-        numbers = comparison.to_json()
-        times = numbers["contenders"].values()
-        drawn.add_row(
-            comparison.case,
-            *(f"{time['p50_us']:,.0f} ({time['p95_us']:,.0f})" for time in times),
-            *(f"{comparison.ratio(name):,.1f} x" for name in names[1:]),
-            f"{numbers['n']:,}",
-        )
+        drawn.add_row(*_row(comparison, first, others))
     return drawn
+
+
+def _row(comparison: Comparison, first: str, others: list[str]) -> list[str]:
+    contenders = comparison.to_json()["contenders"]
+    unit = "" if comparison.unit == "us" else f", {comparison.unit}"
+    row = [comparison.case + unit + (f" ({comparison.at:,})" if comparison.at else "")]
+    for name in (first, *others):
+        its = contenders.get(name)
+        row.append(_cell(its) if its else "")
+        if name != first:
+            row.append(f"{its.get('growth', its['median_ratio_to_first']):,.2f}" if its else "")
+    return [*row, f"{min(its['n'] for its in contenders.values()):,}"]
+
+
+def _cell(numbers: dict[str, float]) -> str:
+    if "per_second" in numbers:
+        latency, most = numbers["latency_p50"] / 1000, numbers["latency_p95"] / 1000
+        return f"{numbers['per_second']:,.0f}/s, each {latency:,.1f} ({most:,.1f}) ms"
+    return f"{numbers['p50']:,.0f} ({numbers['p95']:,.0f})"
 
 
 def to_json(name: str, question: str, session: Session, database: dict[str, str]) -> dict[str, Any]:
@@ -59,6 +74,7 @@ def to_json(name: str, question: str, session: Session, database: dict[str, str]
         "database": database,
         "versions": _versions(),
         "machine": _machine(),
+        "notes": session.notes,
         "comparisons": [comparison.to_json() for comparison in session.comparisons],
     }
 

@@ -4,33 +4,72 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
-from sqlalchemy import event
-from sqlalchemy.pool import Pool
+from sqlalchemy import make_url
 
 from slack_agents_sqlalchemy import Provider
+from slack_agents_sqlalchemy.verification import (  # fixtures of this project's users
+    NewProvider,
+    connections_in_use,
+    new_provider,
+    storage,
+)
+from tests import generic_road
+from tests.files import FileDatabase, Firebird
+from tests.relay import Relay
 from tests.servers import FINDERS, Server, ServerMissingError
 
+generic_road.register()
+
 BACKENDS = ("sqlite-file", "sqlite-memory", "postgresql", "mariadb")
-# Other drivers for the same databases, which take the ordinary path: the contract suite only.
-DRIVERS = ("aiosqlite-file", "psycopg", "asyncmy")
+"""Run every test."""
 
-_SQLITE = {"sqlite-file": "sqlite", "aiosqlite-file": "sqlite+aiosqlite"}
+# The contract suite only: (the server's name, None for a file, and how the URL begins).
+ROADS: dict[str, tuple[str | None, str]] = {
+    # Other drivers for the same databases, which take the ordinary path.
+    "aiosqlite-file": (None, "sqlite+aiosqlite"),
+    "psycopg": ("postgresql", "postgresql+psycopg"),
+    "psycopg2": ("postgresql", "postgresql+psycopg2"),
+    "asyncmy": ("mariadb", "mariadb+asyncmy"),
+    "pymysql": ("mariadb", "mariadb+pymysql"),
+    # The same databases as if nobody knew them.
+    "generic-sqlite": (None, "plainsqlite"),
+    "generic-postgresql": ("postgresql", "plainpostgresql"),
+    "generic-mariadb": ("mariadb", "plainmariadb"),
+    # A pooler that shares connections by transaction: the tests of concurrency only.
+    "pgbouncer-asyncpg": ("pgbouncer", "postgresql+asyncpg"),
+    "pgbouncer-psycopg": ("pgbouncer", "postgresql+psycopg"),
+    "pgbouncer-psycopg2": ("pgbouncer", "postgresql+psycopg2"),
+    # A dialect that nobody here wrote a line for.
+    "firebird": (None, "firebird+firebird"),
+}
 
-_SERVER_OF = {"psycopg": "postgresql", "asyncmy": "mariadb"}
+# Of these the tests on which a driver or the generic road can fail in a way of its own; the whole
+# suite runs on them by `slack-agents-db verify-backend`, or by `--backend`.
+_PARTLY = {
+    "pgbouncer-asyncpg": ("test_concurrency",),
+    "pgbouncer-psycopg": ("test_concurrency",),
+    "pgbouncer-psycopg2": ("test_concurrency",),
+    **dict.fromkeys(
+        ("psycopg2", "pymysql", "generic-postgresql", "generic-mariadb"),
+        ("test_concurrency", "test_conversations", "test_exports", "test_oauth", "test_heartbeats"),
+    ),
+}
 
-type NewProvider = Callable[..., Awaitable[Provider]]
+_SERVER_OF = {name: server for name, (server, _) in ROADS.items() if server}
+
+__all__ = ["NewProvider", "connections_in_use", "new_provider", "storage"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--backend",
         action="append",
-        choices=(*BACKENDS, *DRIVERS),
+        choices=(*BACKENDS, *ROADS),
         help="run tests that take a backend on this one only (repeatable)",
     )
 
@@ -45,7 +84,8 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the tests that need a server, and leave out the backends that were not asked for."""
-    wanted = config.getoption("--backend") or (*BACKENDS, *DRIVERS)
+    asked = config.getoption("--backend")
+    wanted = asked or (*BACKENDS, *ROADS)
     kept, left_out = [], []
     for item in items:
         callspec = getattr(item, "callspec", None)
@@ -53,7 +93,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if _SERVER_OF.get(backend, backend) in FINDERS:
             item.add_marker(pytest.mark.server)
         unfit = backend == "sqlite-memory" and item.get_closest_marker("durable") is not None
-        unfit |= backend in DRIVERS and "contract" not in item.path.parts
+        unfit |= backend in ROADS and "contract" not in item.path.parts
+        unfit |= not asked and item.path.stem not in _PARTLY.get(backend, (item.path.stem,))
         unwanted = backend is not None and backend not in wanted
         (left_out if unfit or unwanted else kept).append(item)
     if left_out:
@@ -61,7 +102,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = kept
 
 
-@pytest.fixture(scope="session", params=(*BACKENDS, *DRIVERS))
+def skip(missing: ServerMissingError) -> NoReturn:
+    """Skip a test for what is not installed; under CI that is a failure."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{missing} (CI=true: a missing server is a failure)")
+    pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session", params=(*BACKENDS, *ROADS))
 def backend(request: pytest.FixtureRequest) -> str:
     """The name of the backend; `parametrize("backend", [...], indirect=True)` takes fewer."""
     return str(request.param)
@@ -80,9 +128,7 @@ def find_server() -> Iterator[Callable[[str], Server]]:
                 found[name] = missing
         server = found[name]
         if isinstance(server, ServerMissingError):
-            if os.environ.get("CI") == "true":
-                pytest.fail(f"{server} (CI=true: a missing server is a failure)")
-            pytest.skip(str(server))
+            skip(server)
         return server
 
     yield find
@@ -98,8 +144,28 @@ def server(backend: str, find_server: Callable[[str], Server]) -> Server | None:
     return find_server(name) if name in FINDERS else None
 
 
+@pytest.fixture(scope="session")
+def usual_options(backend: str) -> dict[str, object]:
+    """The options of a provider that the backend needs."""
+    pooled = _SERVER_OF.get(backend) == "pgbouncer"
+    return {"prepared_statements": False} if pooled else {}
+
+
+@pytest.fixture(scope="session")
+def file_database(backend: str) -> FileDatabase | None:
+    """How the backend makes a database in a file, None where it does not."""
+    if backend == "sqlite-file":
+        return FileDatabase("sqlite")
+    server, scheme = ROADS.get(backend, (backend, ""))
+    if server is not None:
+        return None
+    return Firebird(scheme) if backend == "firebird" else FileDatabase(scheme)
+
+
 @pytest.fixture
-def fresh_url(backend: str, server: Server | None, tmp_path: Path) -> Iterator[str]:
+def fresh_url(
+    backend: str, server: Server | None, file_database: FileDatabase | None, tmp_path: Path
+) -> Iterator[str]:
     """The plain URL of an empty database that only this test has."""
     if server:
         url = server.create_database()
@@ -108,24 +174,31 @@ def fresh_url(backend: str, server: Server | None, tmp_path: Path) -> Iterator[s
     elif backend == "sqlite-memory":
         yield "sqlite:///:memory:"
     else:
-        yield f"{_SQLITE[backend]}:///{tmp_path / 'fresh.db'}"
+        yield file_database.create(tmp_path / "fresh.db")
 
 
 @pytest.fixture(scope="session")
 def migrated_url(
-    backend: str, server: Server | None, tmp_path_factory: pytest.TempPathFactory
+    backend: str,
+    server: Server | None,
+    file_database: FileDatabase | None,
+    usual_options: dict[str, object],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> str:
     """The plain URL of a database that was migrated at the start of the session."""
     if backend == "sqlite-memory":
         return "sqlite:///:memory:"
     if server:
         plain = server.create_database()
-        url = plain.replace("://", f"+{backend}://", 1) if backend in _SERVER_OF else plain
+        url = ROADS[backend][1] + plain[plain.index("://") :] if backend in ROADS else plain
     else:
-        url = f"{_SQLITE[backend]}:///{tmp_path_factory.mktemp('migrated') / 'template.db'}"
+        try:
+            url = file_database.create(tmp_path_factory.mktemp("migrated") / "template.db")
+        except ServerMissingError as missing:
+            skip(missing)
 
     async def migrate() -> None:
-        provider = Provider(url=url)
+        provider = Provider(url=url, **usual_options)
         await provider.initialize()
         await provider.close()
 
@@ -134,63 +207,30 @@ def migrated_url(
 
 
 @pytest.fixture
-def database_url(migrated_url: str, server: Server | None, tmp_path: Path) -> str:
+def database_url(
+    migrated_url: str, server: Server | None, file_database: FileDatabase | None, tmp_path: Path
+) -> str:
     """The plain URL of a migrated database without rows."""
     if server:
         server.empty_tables(migrated_url)
-        return migrated_url
-    if migrated_url == "sqlite:///:memory:":
-        return migrated_url
-    scheme, _, template = migrated_url.partition(":///")
-    database = tmp_path / "agents.db"
-    shutil.copyfile(template, database)
-    return f"{scheme}:///{database}"
+    elif file_database:
+        return file_database.copy(migrated_url, tmp_path / "agents.db")
+    return migrated_url
+
+
+_PORTS = {"postgresql": 5432, "mariadb": 3306}
 
 
 @pytest.fixture
-def connections_in_use() -> Iterator[set[int]]:
-    """The pooled connections that are checked out now, of any engine and any kind of pool."""
-    in_use: set[int] = set()
-
-    def check_out(_connection: object, record: object, _proxy: object) -> None:
-        in_use.add(id(record))
-
-    def check_in(_connection: object, record: object) -> None:
-        in_use.discard(id(record))
-
-    event.listen(Pool, "checkout", check_out)
-    event.listen(Pool, "checkin", check_in)
-    yield in_use
-    event.remove(Pool, "checkout", check_out)
-    event.remove(Pool, "checkin", check_in)
+async def relay(database_url: str) -> AsyncIterator[Relay]:
+    url = make_url(database_url)
+    relay = Relay(url.host or "127.0.0.1", url.port or _PORTS[url.get_backend_name()])
+    yield relay
+    await relay.close()
 
 
 @pytest.fixture
-async def new_provider(
-    database_url: str, connections_in_use: set[int]
-) -> AsyncIterator[NewProvider]:
-    """Open one more provider on the test's database, as another process would.
-
-    Takes the options of `Provider` (`url` too), and `initialize=False`. Each provider is closed at
-    the end, and must have given back every connection by then.
-    """
-    opened: list[Provider] = []
-
-    async def open_provider(*, initialize: bool = True, **options: object) -> Provider:
-        provider = Provider(**{"url": database_url} | options)
-        opened.append(provider)
-        if initialize:
-            await provider.initialize()
-        return provider
-
-    yield open_provider
-    kept = len(connections_in_use)
-    for provider in opened:
-        await provider.close()
-    assert kept == 0, "a provider did not give back a connection"
-
-
-@pytest.fixture
-async def storage(new_provider: NewProvider) -> Provider:
-    """A provider, ready for use, on a database without rows."""
-    return await new_provider()
+async def relayed(relay: Relay, database_url: str, new_provider: NewProvider) -> Provider:
+    """A provider that reaches the server through the relay."""
+    url = make_url(database_url).set(host="127.0.0.1", port=await relay.open())
+    return await new_provider(url=url.render_as_string(hide_password=False))

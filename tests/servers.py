@@ -25,10 +25,10 @@ import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import asyncpg
 import pymysql
@@ -49,6 +49,26 @@ class ServerBrokenError(Exception):
     """A private server was started and did not come up; the text ends with what it printed."""
 
 
+class Place(NamedTuple):
+    """Where a private server runs.
+
+    Attributes:
+        address: That it is reached by.
+        entered: Context in which a program is to be started to run there.
+    """
+
+    address: str
+    entered: Callable[[], AbstractContextManager[None]]
+
+    @property
+    def listens_on(self) -> str:
+        """The address that the server binds to."""
+        return self.address if self is LOOPBACK else "0.0.0.0"
+
+
+LOOPBACK = Place("127.0.0.1", nullcontext)
+
+
 class Server(ABC):
     """A server on which tests create databases of their own, through one administrator's login."""
 
@@ -62,7 +82,8 @@ class Server(ABC):
     def __init__(self, url: URL) -> None:
         self._url = url
         self._databases: list[str] = []
-        self._process: PrivateProcess | None = None
+        #: The server itself, where it is private.
+        self.process: PrivateProcess | None = None
 
     @classmethod
     def find(cls) -> Self:
@@ -82,8 +103,13 @@ class Server(ABC):
 
     @classmethod
     @abstractmethod
-    def start(cls) -> Self:
-        """Start a private server, or raise `ServerMissingError` without its programs."""
+    def start(cls, *, durable: bool = False, place: Place = LOOPBACK) -> Self:
+        """Start a private server, or raise `ServerMissingError` without its programs.
+
+        Args:
+            durable: Whether what it has acknowledged survives when it is killed.
+            place: Where.
+        """
 
     def create_database(self) -> str:
         """Create an empty database and return its URL."""
@@ -105,10 +131,10 @@ class Server(ABC):
     def close(self) -> None:
         """Drop the databases that are left, log out, and stop the server if it is private."""
         with ExitStack() as stack:
-            if self._process:
-                stack.callback(self._process.stop)
+            if self.process:
+                stack.callback(self.process.stop)
             stack.callback(self._log_out)
-            while self._databases:
+            while self._databases and not self.process:
                 self._drop(self._databases.pop())
 
     @classmethod
@@ -124,7 +150,7 @@ class Server(ABC):
                         raise ServerBrokenError(process.output) from refusal
                     time.sleep(0.05)
                 else:
-                    server._process = process
+                    server.process = process
                     return server
         except BaseException:
             process.stop()
@@ -138,6 +164,13 @@ class Server(ABC):
 
     @abstractmethod
     def _log_out(self) -> None: ...
+
+
+# Else a session whose client fell silent stays for hours, in a transaction it may be.
+_NOTICE_SILENCE = (
+    *("-c", "tcp_keepalives_idle=1", "-c", "tcp_keepalives_interval=1"),
+    *("-c", "tcp_keepalives_count=3", "-c", "tcp_user_timeout=3s"),
+)
 
 
 class PostgreSQL(Server):
@@ -160,14 +193,17 @@ class PostgreSQL(Server):
             self._loop.close()
             raise
 
+    #: The certificate of a private server that takes encrypted connections only.
+    certificate: Path | None = None
+
     @classmethod
-    def start(cls) -> Self:
+    def start(cls, *, tls: bool = False, durable: bool = False, place: Place = LOOPBACK) -> Self:
         programs = find_programs("initdb", "postgres", folders=postgresql_folders())
         if programs is None:
             raise ServerMissingError("PostgreSQL is not installed: apt-get install postgresql")
         initdb, postgres = programs
         port = free_port()
-        process = PrivateProcess(owners=("postgres", "nobody"))
+        process = PrivateProcess(owners=("postgres", "nobody"), place=place)
         data = str(process.directory / "data")
         with stopped_on_error(process):
             process.run(
@@ -182,19 +218,33 @@ class PostgreSQL(Server):
                 ),
                 *("--encoding", "UTF8", "--no-locale", "--no-sync"),
             )
+            certificate = make_certificate(process, Path(data)) if tls else None
+            if place is not LOOPBACK:
+                (Path(data) / "pg_hba.conf").write_text("host all all all trust\n")
+            if tls:
+                (Path(data) / "pg_hba.conf").write_text("hostssl all all 127.0.0.1/32 trust\n")
             process.serve(
-                *(postgres, "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", ""),
                 *(
-                    "-c",
-                    "fsync=off",
-                    "-c",
-                    "synchronous_commit=off",
-                    "-c",
-                    "full_page_writes=off",
+                    postgres,
+                    *(("-c", "ssl=on") if tls else ()),
+                    "-D",
+                    data,
+                    "-h",
+                    place.listens_on,
+                    "-p",
+                    str(port),
+                    "-k",
+                    "",
                 ),
+                *("-c", "fsync=off", "-c", "full_page_writes=off"),
+                *(() if place is LOOPBACK else _NOTICE_SILENCE),
+                *("-c", f"synchronous_commit={'on' if durable else 'off'}"),
                 stop_signal=signal.SIGINT,
             )
-        return cls._log_in_when_ready(f"postgresql://postgres@127.0.0.1:{port}/postgres", process)
+        url = f"postgresql://postgres@{place.address}:{port}/postgres"
+        server = cls._log_in_when_ready(url, process)
+        server.certificate = certificate
+        return server
 
     def empty_tables(self, url: str) -> None:
         login = self._logins.get(url)
@@ -232,11 +282,62 @@ class PostgreSQL(Server):
 
     def _log_out(self) -> None:
         for login in (*self._logins.values(), self._admin):
-            self._run(login.close())
+            with suppress(*self.refusals):  # the server may have been restarted since
+                self._run(login.close())
         self._loop.close()
 
     def _run[T](self, call: Coroutine[Any, Any, T]) -> T:
         return self._loop.run_until_complete(call)
+
+
+class PgBouncer(PostgreSQL):
+    """PostgreSQL behind a private pooler, whose clients share connections by transaction.
+
+    Databases are made and emptied past the pooler.
+    """
+
+    def __init__(self, url: URL) -> None:
+        super().__init__(url)
+        program = find_programs("pgbouncer")
+        if program is None:
+            self._log_out()
+            raise ServerMissingError("PgBouncer is not installed: apt-get install pgbouncer")
+        self._port = free_port()
+        self._pooler = PrivateProcess(owners=("postgres", "nobody"))
+        settings = self._pooler.directory / "pgbouncer.ini"
+        password = f" password={url.password}" if url.password else ""
+        settings.write_text(
+            f"[databases]\n* = host={url.host} port={url.port or 5432} user={url.username}"
+            f"{password}\n"
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self._port}\n"
+            # Fewer connections than callers, so that they are shared.
+            "auth_type = any\npool_mode = transaction\ndefault_pool_size = 3\nunix_socket_dir =\n"
+        )
+        with stopped_on_error(self._pooler):
+            self._pooler.serve(*program, str(settings), stop_signal=signal.SIGINT)
+
+    def create_database(self) -> str:
+        url = make_url(super().create_database()).set(host="127.0.0.1", port=self._port)
+        self._wait_for_pooler()
+        return url.render_as_string(hide_password=False)
+
+    def empty_tables(self, url: str) -> None:
+        direct = make_url(url).set(host=self._url.host, port=self._url.port)
+        super().empty_tables(direct.render_as_string(hide_password=False))
+
+    def _wait_for_pooler(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", self._port)):
+                return
+            if not self._pooler.is_running or time.monotonic() > deadline:
+                raise ServerBrokenError(self._pooler.output)
+            time.sleep(0.05)
+
+    def _log_out(self) -> None:
+        if hasattr(self, "_pooler"):
+            self._pooler.stop()
+        super()._log_out()
 
 
 class MariaDB(Server):
@@ -245,6 +346,8 @@ class MariaDB(Server):
     variable = "SLACK_AGENTS_TEST_MARIADB_URL"
     usual_urls = ("mariadb://root@127.0.0.1:3306",)
     refusals = (OSError, pymysql.MySQLError)
+    #: The certificate of a private server that takes encrypted connections too.
+    certificate: Path | None = None
 
     def __init__(self, url: URL) -> None:
         super().__init__(url.set(drivername="mariadb"))
@@ -259,7 +362,7 @@ class MariaDB(Server):
         self._execute("SET SESSION lock_wait_timeout = 10, innodb_lock_wait_timeout = 10")
 
     @classmethod
-    def start(cls) -> Self:
+    def start(cls, *, tls: bool = False, durable: bool = False, place: Place = LOOPBACK) -> Self:
         programs = find_programs("mariadb-install-db", "mariadbd") or find_programs(
             "mariadb-install-db", "mysqld"
         )
@@ -267,8 +370,9 @@ class MariaDB(Server):
             raise ServerMissingError("MariaDB is not installed: apt-get install mariadb-server")
         install, mariadbd = programs
         port = free_port()
-        process = PrivateProcess(owners=("mysql", "nobody"))
-        data = f"--datadir={process.directory / 'data'}"
+        process = PrivateProcess(owners=("mysql", "nobody"), place=place)
+        folder = process.directory / "data"
+        data = f"--datadir={folder}"
         with stopped_on_error(process):
             process.run(
                 *(
@@ -279,24 +383,30 @@ class MariaDB(Server):
                 ),
                 "--skip-test-db",
             )
+            certificate = make_certificate(process, folder) if tls else None
+            encryption = (f"--ssl-cert={folder}/server.crt", f"--ssl-key={folder}/server.key")
             process.serve(
                 *(
                     mariadbd,
                     "--no-defaults",
                     data,
                     f"--port={port}",
-                    "--bind-address=127.0.0.1",
+                    f"--bind-address={place.listens_on}",
                 ),
+                *(() if place is LOOPBACK else ("--skip-grant-tables", "--skip-name-resolve")),
                 f"--socket={process.directory / 'socket'}",
+                *(encryption if tls else ()),
                 *(
-                    "--innodb-flush-log-at-trx-commit=0",
+                    f"--innodb-flush-log-at-trx-commit={2 if durable else 0}",
                     "--innodb-buffer-pool-size=64M",
                     # The default refuses the largest texts of the tests.
                     "--max-allowed-packet=256M",
                 ),
                 stop_signal=signal.SIGTERM,
             )
-        return cls._log_in_when_ready(f"mariadb://root@127.0.0.1:{port}", process)
+        server = cls._log_in_when_ready(f"mariadb://root@{place.address}:{port}", process)
+        server.certificate = certificate
+        return server
 
     def empty_tables(self, url: str) -> None:
         name = str(make_url(url).database)
@@ -320,12 +430,27 @@ class MariaDB(Server):
         self._execute(f"DROP DATABASE IF EXISTS `{name}`")
 
     def _log_out(self) -> None:
-        self._admin.close()
+        with suppress(*self.refusals):  # see PostgreSQL
+            self._admin.close()
 
     def _execute(self, statement: str, parameters: tuple[str, ...] | None = None) -> list[Any]:
         with self._admin.cursor() as cursor:
             cursor.execute(statement, parameters)
             return list(cursor.fetchall())
+
+
+def make_certificate(process: PrivateProcess, data: Path) -> Path:
+    """Give a server a certificate of its own, beside its data; return a copy for the clients."""
+    certificate = data / "server.crt"
+    process.run(
+        *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+        *("-subj", "/CN=agents", "-addext", "subjectAltName=IP:127.0.0.1"),
+        *("-keyout", str(data / "server.key"), "-out", str(certificate)),
+    )
+    copy = process.directory / "ca.crt"
+    shutil.copyfile(certificate, copy)
+    process.directory.chmod(0o755)
+    return copy
 
 
 class PrivateProcess:
@@ -334,12 +459,14 @@ class PrivateProcess:
     Server programs refuse to run as root: root runs them as the first of `owners` that exists.
     """
 
-    def __init__(self, owners: tuple[str, ...]) -> None:
+    def __init__(self, owners: tuple[str, ...], place: Place = LOOPBACK) -> None:
+        self._place = place
         self.directory = Path(tempfile.mkdtemp(prefix="sa_test_"))
         self._output = self.directory / "output.txt"
         self._output.touch()
         self._server: subprocess.Popen[bytes] | None = None
         self._stop_signal = signal.SIGTERM
+        self._command: tuple[str, ...] = ()
         self._identity: dict[str, Any] = {}
         if os.geteuid() == 0:
             account = next(account_of(owners))
@@ -352,16 +479,48 @@ class PrivateProcess:
 
     def run(self, *command: str) -> None:
         """Run a command of the server to its end."""
-        with self._output.open("ab") as output:
+        with self._output.open("ab") as output, self._place.entered():
             done = subprocess.run(command, check=False, **self._settings(output))
         if done.returncode != 0:
             raise ServerBrokenError(self.output)
 
     def serve(self, *command: str, stop_signal: signal.Signals) -> None:
         """Start the server itself; it is ready once it answers."""
-        self._stop_signal = stop_signal
-        with self._output.open("ab") as output:
+        self._stop_signal, self._command = stop_signal, command
+        with self._output.open("ab") as output, self._place.entered():
             self._server = subprocess.Popen(command, **self._settings(output))
+
+    def kill(self) -> None:
+        """End the server and the processes it started at once, as when its machine dies."""
+        self._signal(signal.SIGKILL)
+        assert self._server is not None
+        self._server.wait()
+
+    def end(self) -> None:
+        """End the server in good order; its directory stays."""
+        assert self._server is not None
+        self._server.send_signal(self._stop_signal)
+        self._server.wait(STOP_SECONDS)
+
+    def begin_again(self) -> None:
+        """Start the server again that was killed or ended."""
+        self.serve(*self._command, stop_signal=self._stop_signal)
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Have the server do nothing meanwhile, as when its machine stands still."""
+        self._signal(signal.SIGSTOP)
+        yield
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        """Send a signal to the server and the processes it started."""
+        assert self._server is not None
+        pid = self._server.pid
+        os.kill(pid, number)  # first, so that it starts no further one meanwhile
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            with suppress(ProcessLookupError):
+                os.kill(int(child), number)
 
     @property
     def is_running(self) -> bool:
@@ -443,4 +602,5 @@ def free_port() -> int:
 FINDERS: dict[str, Callable[[], Server]] = {
     "postgresql": PostgreSQL.find,
     "mariadb": MariaDB.find,
+    "pgbouncer": PgBouncer.find,
 }

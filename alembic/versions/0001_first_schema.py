@@ -26,10 +26,27 @@ TABLE_OPTIONS = {
 }
 
 ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+# Standard SQL, which every database understands; the variants are what the models say.
+FLOAT = sa.DOUBLE_PRECISION().with_variant(sa.Double(), "postgresql", "sqlite", *MYSQL)
 DIGEST = sa.String(40).with_variant(
     mysql.VARCHAR(40, charset="ascii", collation="ascii_bin"), *MYSQL
 )
-TEXT = sa.Text().with_variant(mysql.LONGTEXT(charset="utf8mb4", collation="utf8mb4_bin"), *MYSQL)
+
+
+class LargestText(sa.types.TypeDecorator):
+    """The largest type of those that hold any sign."""
+
+    impl = sa.UnicodeText
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine:  # noqa: D102
+        # What has a LONGTEXT has it because its TEXT ends early.
+        return getattr(dialect, "ischema_names", {}).get("longtext", sa.UnicodeText)()
+
+
+TEXT = LargestText().with_variant(
+    mysql.LONGTEXT(charset="utf8mb4", collation="utf8mb4_bin"), *MYSQL
+)
 TIME = (
     sa.BigInteger()
     .with_variant(postgresql.TIMESTAMP(timezone=True), "postgresql")
@@ -76,6 +93,16 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
     )
+    create_index(
+        "ix_slack_agents_messages_handle",
+        "slack_agents_messages",
+        ["user_handle_digest", "conversation_id"],
+    )
+    create_index(
+        "ix_slack_agents_messages_time",
+        "slack_agents_messages",
+        ["conversation_id", "created_at"],
+    )
     create_table(
         "slack_agents_blocks",
         sa.Column("id", ID, autoincrement=False),
@@ -94,7 +121,7 @@ def upgrade() -> None:
         sa.Column("cache_creation_input_tokens", sa.BigInteger(), nullable=True),
         sa.Column("cache_read_input_tokens", sa.BigInteger(), nullable=True),
         sa.Column("peak_single_call_input_tokens", sa.BigInteger(), nullable=True),
-        sa.Column("estimated_cost_usd", sa.Double(), nullable=True),
+        sa.Column("estimated_cost_usd", FLOAT, nullable=True),
         sa.Column("filename", TEXT, nullable=True),
         sa.Column("mimetype", TEXT, nullable=True),
         sa.Column("tool_call_id", TEXT, nullable=True),
@@ -155,7 +182,7 @@ def upgrade() -> None:
     create_table(
         "slack_agents_heartbeats",
         sa.Column("agent_digest", DIGEST, nullable=False),
-        sa.Column("last_ping_pong_time", sa.Double(), nullable=False),
+        sa.Column("last_ping_pong_time", FLOAT, nullable=False),
         sa.Column("agent_name", TEXT, nullable=False),
         sa.PrimaryKeyConstraint("agent_digest", name="pk_slack_agents_heartbeats"),
     )

@@ -4,12 +4,15 @@ from slack_agents_sqlalchemy._version import __version__
 from slack_agents_sqlalchemy.errors import (
     AccessRefusedError,
     ConfigurationError,
+    DatabaseConflictError,
     DatabaseError,
+    DatabaseFullError,
     DatabaseTimeoutError,
     DatabaseUnavailableError,
     DriverMissingError,
     InvalidTypeError,
     InvalidValueError,
+    LockTimeoutError,
     MigrationLockedError,
     NotFoundError,
     NotInitializedError,
@@ -17,18 +20,22 @@ from slack_agents_sqlalchemy.errors import (
     SchemaOutdatedError,
     SchemaTooNewError,
     StorageError,
+    UnsupportedDatabaseError,
 )
 from slack_agents_sqlalchemy.provider import Provider
 
 __all__ = [
     "AccessRefusedError",
     "ConfigurationError",
+    "DatabaseConflictError",
     "DatabaseError",
+    "DatabaseFullError",
     "DatabaseTimeoutError",
     "DatabaseUnavailableError",
     "DriverMissingError",
     "InvalidTypeError",
     "InvalidValueError",
+    "LockTimeoutError",
     "MigrationLockedError",
     "NotFoundError",
     "NotInitializedError",
@@ -37,5 +44,6 @@ __all__ = [
     "SchemaOutdatedError",
     "SchemaTooNewError",
     "StorageError",
+    "UnsupportedDatabaseError",
     "__version__",
 ]

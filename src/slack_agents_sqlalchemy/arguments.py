@@ -5,6 +5,7 @@ import reprlib
 from datetime import UTC, datetime
 
 from slack_agents_sqlalchemy.errors import InvalidTypeError, InvalidValueError, NotFoundError
+from slack_agents_sqlalchemy.exact import WrittenJSON, dump_json
 from slack_agents_sqlalchemy.identifiers import MAX_ID
 
 _FIRST_MOMENT = datetime(1, 1, 1, tzinfo=UTC)
@@ -52,11 +53,11 @@ def optional_text(name: str, value: object) -> str | None:
     return None if value is None else text(name, value)
 
 
-def json_object(name: str, value: object) -> dict[str, object]:
-    """Return ``value`` if it is a ``dict``; what is inside is checked when it is written."""
+def json_object(name: str, value: object) -> WrittenJSON:
+    """Return ``value`` as it is now, written, if it is a ``dict`` that JSON can hold."""
     if not isinstance(value, dict):
         raise InvalidTypeError(f"{name} must be a dict, not {type(value).__name__}")
-    return value
+    return WrittenJSON(dump_json(value))
 
 
 def integer(name: str, value: object) -> int:

@@ -15,8 +15,8 @@ from rich.markup import escape
 from slack_agents_sqlalchemy import migrations
 from slack_agents_sqlalchemy._version import __version__
 from slack_agents_sqlalchemy.database import Database
-from slack_agents_sqlalchemy.errors import StorageError
-from slack_agents_sqlalchemy.options import Migrate, Options, describe, parse_url
+from slack_agents_sqlalchemy.errors import ConfigurationError, StorageError
+from slack_agents_sqlalchemy.options import Migrate, Options, describe, parse_options, parse_url
 
 app = typer.Typer(
     help="Look after the database of your Slack agents.",
@@ -35,6 +35,16 @@ _DatabaseUrl = Annotated[
         show_envvar=True,
         help="Database URL, as sqlite:///agents.db or postgresql://user:password@host/database.",
     ),
+]
+
+# What decides where the tables are and how they are reached, as the agent has it in config.yaml.
+_Schema = Annotated[
+    str | None,
+    typer.Option("--schema", help="PostgreSQL: the agent's option `schema`, if it has one."),
+]
+_PreparedStatements = Annotated[
+    bool,
+    typer.Option(help="The agent's option `prepared_statements`: not behind PgBouncer."),
 ]
 
 
@@ -59,10 +69,15 @@ def main(
 
 
 @app.command()
-def upgrade(url: _DatabaseUrl = None) -> None:
+def upgrade(
+    url: _DatabaseUrl = None,
+    schema: _Schema = None,
+    prepared_statements: _PreparedStatements = True,
+) -> None:
     """Create the tables, or upgrade them to this version's schema. Safe to run at any time."""
     with _reporting():
-        before, shown = _with_database(url, _upgrade, migrate="auto")
+        options = _options("auto", schema, prepared_statements)
+        before, shown = _with_database(url, options, _upgrade)
     if before == migrations.HEAD:
         _say(f"{shown} is up to date (revision {before})")
     else:
@@ -70,19 +85,29 @@ def upgrade(url: _DatabaseUrl = None) -> None:
 
 
 @app.command()
-def current(url: _DatabaseUrl = None) -> None:
+def current(
+    url: _DatabaseUrl = None,
+    schema: _Schema = None,
+    prepared_statements: _PreparedStatements = True,
+) -> None:
     """Show at which revision the schema is. Changes nothing."""
     with _reporting():
-        revision, _ = _with_database(url, _current, migrate="verify")
+        options = _options("verify", schema, prepared_statements)
+        revision, _ = _with_database(url, options, _current)
     _say(revision or "no schema yet")
 
 
 @app.command()
-def check(url: _DatabaseUrl = None) -> None:
+def check(
+    url: _DatabaseUrl = None,
+    schema: _Schema = None,
+    prepared_statements: _PreparedStatements = True,
+) -> None:
     """Exit with 0 where the schema is this version's, else say what to do and exit with 1."""
     with _reporting():
-        revision, shown = _with_database(url, _current, migrate="verify")
-        migrations.require_head(revision)
+        options = _options("verify", schema, prepared_statements)
+        revision, shown = _with_database(url, options, _current)
+        migrations.require_head(revision, options)
     _say(f"{shown} is up to date (revision {revision})")
 
 
@@ -105,6 +130,27 @@ def demo(
         asyncio.run(run(url or f"sqlite:///{output / 'demo.db'}", output, _out))
 
 
+@app.command("verify-backend")
+def verify_backend(
+    # An argument, not DATABASE_URL: what is tried out is named by hand.
+    url: Annotated[str, typer.Argument(help="Database URL; no row in it is touched.")],
+    keyword: Annotated[
+        str, typer.Option("-k", help="Only the tests whose names match, as pytest's -k.")
+    ] = "",
+) -> None:
+    """Try every sentence of the storage contract on a database, in a scratch place of its own."""
+    with _reporting():
+        try:
+            from slack_agents_sqlalchemy import verification
+        except ImportError as exc:
+            raise ConfigurationError(
+                f"{exc.name} is missing: pip install 'slack-agents-sqlalchemy[verify]'"
+            ) from exc
+        result = verification.verify(url, _out, keyword)
+    if not result:
+        raise typer.Exit(1)
+
+
 def _say(line: str) -> None:
     _out.print(line, soft_wrap=True, markup=False)
 
@@ -121,14 +167,20 @@ async def _current(database: Database) -> str | None:
     return await database.run(migrations.current_revision)
 
 
+def _options(migrate: Migrate, schema: str | None, prepared_statements: bool) -> Options:
+    return parse_options(
+        {"migrate": migrate, "schema": schema, "prepared_statements": prepared_statements}
+    )
+
+
 def _with_database[T](
-    url: str | None, task: Callable[[Database], Coroutine[Any, Any, T]], *, migrate: Migrate
+    url: str | None, options: Options, task: Callable[[Database], Coroutine[Any, Any, T]]
 ) -> tuple[T, str]:
     """Run a task on an open database; return its result, and the URL to show."""
     parsed = parse_url(url)
 
     async def open_and_run() -> T:
-        database = Database(parsed, Options(migrate=migrate))
+        database = Database(parsed, options)
         await database.open()
         try:
             return await task(database)

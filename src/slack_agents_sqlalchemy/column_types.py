@@ -44,9 +44,11 @@ class ExactText(TypeDecorator[str]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        return backend(dialect.name).large_text_type()
+        return backend(dialect.name).large_text_type(dialect)
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        if value == "" and backend(dialect.name).empty_text_is_null:
+            return exact.MARKED_EMPTY_TEXT
         return None if value is None else exact.encode_text(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
@@ -60,9 +62,13 @@ class ExactJSON(TypeDecorator[dict[str, Any]]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        return backend(dialect.name).large_text_type()
+        return backend(dialect.name).large_text_type(dialect)
 
-    def process_bind_param(self, value: dict[str, Any] | None, dialect: Dialect) -> str | None:
+    def process_bind_param(
+        self, value: dict[str, Any] | exact.WrittenJSON | None, dialect: Dialect
+    ) -> str | None:
+        if isinstance(value, exact.WrittenJSON):
+            return value.text
         return None if value is None else exact.dump_json(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> dict[str, Any] | None:

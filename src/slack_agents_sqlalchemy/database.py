@@ -1,16 +1,18 @@
-"""One database: URL to engine, one hop per call, time limits, and drivers' errors translated."""
+"""One database: one hop per call, time limits, and drivers' errors translated."""
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from itertools import count
 from typing import Any
 
-from sqlalchemy import Executable, create_engine, event
-from sqlalchemy.engine import URL, Connection, Engine, ExceptionContext
-from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
+from sqlalchemy import Executable, Insert, event
+from sqlalchemy.engine import URL, Connection, Dialect, Engine
+from sqlalchemy.exc import DBAPIError
 
-from slack_agents_sqlalchemy.dialects import Backend, Fault, Upsert, backend
+from slack_agents_sqlalchemy import engines
+from slack_agents_sqlalchemy.deadlines import DeadlineError, Deadlines
+from slack_agents_sqlalchemy.dialects import Backend, InsertUnder, Upsert, backend
 from slack_agents_sqlalchemy.errors import (
     ConfigurationError,
     DatabaseTimeoutError,
@@ -19,21 +21,32 @@ from slack_agents_sqlalchemy.errors import (
     InvalidValueError,
     NotInitializedError,
     StorageError,
+    UnsupportedDatabaseError,
 )
+from slack_agents_sqlalchemy.failover import FirstThatServes
 from slack_agents_sqlalchemy.fast_path import FastPath, Row
 from slack_agents_sqlalchemy.identifiers import next_id
 from slack_agents_sqlalchemy.options import Options, describe
+from slack_agents_sqlalchemy.pooling import (
+    AsyncConnections,
+    Connections,
+    Freshness,
+    OneConnection,
+    ThreadConnections,
+    connect,
+)
+from slack_agents_sqlalchemy.resending import PASSING, resend
 from slack_agents_sqlalchemy.runner import (
     GreenletRunner,
     Runner,
     ShieldedGreenletRunner,
+    ThreadPoolRunner,
     ThreadRunner,
 )
 from slack_agents_sqlalchemy.translation import Attempt, presentable, translate
 
 type Parameters = Mapping[str, Any]
 
-_IDLE_SECONDS = 30.0  # a connection unused for longer is checked before it is used
 _LARGE_STATEMENT = 100_000  # bytes; no server's limit is lower
 _INSERT_ATTEMPTS = 5  # each with a new id; one collision needs two processes in one microsecond
 
@@ -47,11 +60,22 @@ class Database:
     def __init__(self, url: URL, options: Options) -> None:
         self.url = url
         self.backend: Backend = backend(url.get_backend_name())
+        if options.synchronous is not None and not self.backend.has_synchronous:
+            raise ConfigurationError(
+                "storage option 'synchronous' is for SQLite: what a power cut may take from "
+                f"{describe(url)} is a setting of its server"
+            )
         self._options = options
+        self._servers = self.backend.servers(url)
+        self._time_to_connect = options.connect_timeout / self.backend.server_count(url)
+        self._autocommits = engines.autocommits(url, self.backend, options)
         self._engine: Engine | None = None
         self._runner: Runner | None = None
         self._fast_path: FastPath | None = None
-        self._closed = False
+        self._deadlines = Deadlines(options.command_timeout)
+        self._freshness = Freshness(options.connect_timeout)
+        self._loop: asyncio.AbstractEventLoop | None = None  # that the connections belong to
+        self._closing: asyncio.Future[None] | None = None
 
     @property
     def engine(self) -> Engine:
@@ -82,12 +106,22 @@ class Database:
             raise DatabaseUnavailableError(
                 f"{describe(self.url)} does not exist: run slack-agents-db upgrade to create it"
             )
-        self._engine = self._create_engine()
+        self.backend.make_private(self.url)
+        self._engine = engines.create(self.url, self.backend, self._options)
+        self._loop = asyncio.get_running_loop() if self._engine.dialect.is_async else None
         self._runner = self._create_runner(self._engine)
-        calls = self.backend.driver_calls(self.url.get_driver_name())
-        self._fast_path = None if calls is None else FastPath(self._engine, self.backend, calls)
+        self._fast_path = self._create_fast_path(self._engine)
+        may_hang = (
+            self._engine.dialect.is_async
+            and not self.backend.keeps_one_connection
+            and not self.backend.limits_connecting(self.url.get_driver_name())
+        )
+        if self._servers or may_hang:  # after the fast path, which may forbid to connect
+            choose = FirstThatServes(self.backend, self._servers, self._time_to_connect)
+            event.listen(self._engine, "do_connect", choose)
         try:
-            await self.run(_do_nothing, timeout=self._options.connect_timeout)
+            await self.run(_do_nothing, timeout=self._options.connect_timeout, once=True)
+            self._require_version(self._engine.dialect)
         except BaseException as exc:
             await self.close(patience=0)
             if isinstance(exc, DatabaseTimeoutError):
@@ -105,40 +139,64 @@ class Database:
         """
         engine, runner = self._engine, self._runner
         self._engine = self._runner = self._fast_path = None
-        self._closed = True
         if engine is not None and runner is not None:
+            self._closing = asyncio.ensure_future(self._close(engine, runner, patience))
+        if self._closing is not None and not self._closing.done():
+            await asyncio.shield(self._closing)  # who is cancelled does not leave it half closed
+
+    async def _close(self, engine: Engine, runner: Runner, patience: float) -> None:
+        if self._is_elsewhere():
+            engine.dispose(close=False)  # nobody can close them any more
+        else:
             await runner.stop(engine.dispose, patience)
+        self._deadlines.stop()
 
     async def fetch(self, statement: Executable, parameters: Parameters) -> Sequence[Row]:
         """Run a reading statement and return all its rows."""
-        fast = self._fast_path
+        fast, runner = self._fast_path, self._open_runner()
         if fast is None or fast.is_watched():
             return await self.run(
                 lambda connection: connection.execute(statement, parameters).all()
             )
-        return await self._hop(lambda attempt: fast.fetch(attempt, statement, parameters))
+        return await self._hop(
+            lambda attempt: runner.drive(
+                lambda: fast.fetch(attempt, statement, parameters), attempt.deadline
+            ),
+            runner,
+        )
 
     async def execute(self, statement: Executable, parameters: Parameters) -> int:
         """Run a writing statement and return how many rows it matched or made."""
-        fast = self._fast_path
+        fast, runner = self._fast_path, self._open_runner()
         if fast is None or fast.is_watched():
             return await self.run(
                 lambda connection: connection.execute(statement, parameters).rowcount
             )
-        return await self._hop(lambda attempt: fast.execute(attempt, statement, parameters))
+        return await self._hop(
+            lambda attempt: runner.drive(
+                lambda: fast.execute(attempt, statement, parameters), attempt.deadline
+            ),
+            runner,
+        )
 
-    async def upsert(self, upsert: Upsert, row: dict[str, Any]) -> None:
-        """Insert a row, or replace what is there under its key."""
+    async def upsert(self, build: Callable[[Backend], Upsert], row: dict[str, Any]) -> None:
+        """Insert a row, or replace what is there under its key.
+
+        Args:
+            build: Makes the operation for a dialect, once.
+            row: All its columns.
+        """
+        upsert = build(self.backend)
         if isinstance(upsert, Executable):
             await self.execute(upsert, row)
         else:
             await self.run(lambda connection: upsert(connection, row))
 
-    async def insert(self, statement: Executable, parameters: Parameters) -> int | None:
+    async def insert(self, insertion: Insert | InsertUnder, parameters: Parameters) -> int | None:
         """Insert a row under a new id.
 
         Args:
-            statement: An INSERT whose parameter ``id`` is the row's id.
+            insertion: An INSERT whose parameter ``id`` is the row's id.
             parameters: All its other parameters.
 
         Returns:
@@ -147,117 +205,164 @@ class Database:
         for attempt in count(1):
             row_id = next_id()
             try:
-                made = await self.execute(statement, {**parameters, "id": row_id})
-            except DuplicateKeyError:  # another process made the same id
-                if attempt == _INSERT_ATTEMPTS:
+                made = await self._insert(insertion, {**parameters, "id": row_id})
+            except DuplicateKeyError as exc:
+                if exc.was_stored:
+                    return row_id
+                if attempt == _INSERT_ATTEMPTS:  # each time another process made the same id
                     raise
             else:
                 return row_id if made else None
         return None
+
+    async def _insert(self, insertion: Insert | InsertUnder, row: Parameters) -> int:
+        if isinstance(insertion, Insert):
+            return await self.execute(insertion, row)
+        if self.backend.inserts_at_once:
+            return await self.execute(insertion.at_once, row)
+        return await self.run(
+            lambda connection: self.backend.insert_under(connection, insertion, row)
+        )
 
     async def run[T](
         self,
         operation: Callable[[Connection], T],
         *,
         timeout: float | None = None,  # noqa: ASYNC109 - it also names the error
+        once: bool = False,
     ) -> T:
         """Run a function of a connection in one hop.
 
         Args:
-            operation: What to do; plain synchronous code.
+            operation: What to do; plain synchronous code. It is run again where the connection was
+                lost meanwhile.
             timeout: Seconds it may take; by default the option ``command_timeout``.
+            once: Whether it may not be run again.
 
         Raises:
             NotInitializedError: The database is not open.
             DatabaseTimeoutError: It took too long.
             DatabaseError: The database refused; see the subclasses.
         """
-        engine = self.engine
+        engine, runner = self.engine, self._open_runner()
 
         def connect_and_run(attempt: Attempt) -> T:
-            with engine.connect() as connection:
+            with connect(engine, self._freshness) as connection:
                 attempt.connected = True
-                return operation(connection)
+                if attempt.deadline is not None and timeout is None:  # the others wait for no row
+                    left = attempt.deadline - time.monotonic()
+                    self.backend.limit_wait(connection.exec_driver_sql, connection.info, left)
+                if self._autocommits:
+                    return operation(connection)
+                return self.backend.transact(connection, operation)
 
-        return await self._hop(connect_and_run, timeout)
+        return await self._hop(
+            lambda attempt: runner.run(lambda: connect_and_run(attempt), attempt.deadline),
+            runner,
+            timeout,
+            once=once,
+        )
 
-    async def _hop[T](self, function: Callable[[Attempt], T], timeout: float | None = None) -> T:  # noqa: ASYNC109 - see run
-        runner = self._runner
-        if runner is None:
-            raise self._not_open()
-        attempt = Attempt()
-        limit = self._options.command_timeout if timeout is None else timeout
+    async def _hop[T](
+        self,
+        call: Callable[[Attempt], Awaitable[T]],
+        runner: Runner,
+        timeout: float | None = None,  # noqa: ASYNC109 - see run
+        *,
+        once: bool = False,
+    ) -> T:
+        deadlines = self._deadlines if timeout is None else Deadlines(timeout)
         try:
-            async with asyncio.timeout(limit) as timer:
-                return await runner.run(lambda: function(attempt))
+            with deadlines.start():
+                began = asyncio.get_running_loop().time()
+                deadline = began + deadlines.limit
+                try:
+                    return await self._try(call, runner, deadline)
+                except PASSING as exc:
+                    if once:
+                        raise
+                    return await resend(
+                        lambda: self._try(call, runner, deadline),
+                        exc,
+                        patience=self._options.connect_timeout,
+                        began=began,
+                        deadline=deadline,
+                    )
+        except DeadlineError as exc:
+            self._freshness.note_loss()  # where one is silent, the others may be
+            raise DatabaseTimeoutError(
+                f"{describe(self.url)} did not answer within {deadlines.limit:g} s"
+            ) from exc
+
+    async def _try[T](
+        self, call: Callable[[Attempt], Awaitable[T]], runner: Runner, deadline: float
+    ) -> T:
+        """Make a call, and tell its error as one of this package's."""
+        if self._runner is not runner:  # it was closed while the call waited to be made again
+            raise self._not_open()
+        attempt = Attempt(deadline)
+        try:
+            return await call(attempt)
         except StorageError:
             raise
         except Exception as exc:
-            where = describe(self.url)
-            if isinstance(exc, TimeoutError) and timer.expired():
-                raise DatabaseTimeoutError(f"{where} did not answer within {limit:g} s") from exc
+            meaning = translate(exc, self.backend, describe(self.url), attempt)
+            if isinstance(meaning, DatabaseUnavailableError):
+                self._freshness.note_loss()
             await self._refuse_what_is_too_large(exc, attempt)
-            meaning = translate(exc, self.backend, where, attempt)
             if meaning is None:
                 raise
             raise meaning from presentable(exc, self.backend)
 
-    def _create_engine(self) -> Engine:
-        options = self._options
-        driver = self.url.get_driver_name()
-        connect_arguments = self.backend.connect_arguments(
-            driver, options.connect_timeout, options.command_timeout
-        )
-        arguments: dict[str, Any] = {
-            "isolation_level": "AUTOCOMMIT",
-            "skip_autocommit_rollback": True,
-            "pool_reset_on_return": None,
-            "hide_parameters": True,
-            "echo": options.echo,
-            **self.backend.engine_arguments(self.url, options.pool_size),
-            **options.engine_options,
-            "connect_args": {**connect_arguments, **options.connect_args},
-        }
-        try:
-            engine = create_engine(self.url, **arguments)
-        except (TypeError, ArgumentError) as exc:
-            raise ConfigurationError(f"storage option 'engine_options' is unusable: {exc}") from exc
-        event.listen(engine, "connect", self._on_connect)
-        event.listen(engine, "checkin", _note_use)
-        event.listen(engine, "checkout", self._check_idle)
-        event.listen(engine, "handle_error", self._mark_lost)
-        return engine
+    def _require_version(self, dialect: Dialect) -> None:
+        """Raise where the server is older than the statements of this package."""
+        product = self.backend.product(dialect)
+        found = dialect.server_version_info or ()
+        for name, oldest, feature in self.backend.needs:
+            if product == name and found and tuple(found) < oldest:
+                raise UnsupportedDatabaseError(
+                    f"{describe(self.url)} is {name} {_dotted(found)}, which lacks {feature}: "
+                    f"this package needs {name} {_dotted(oldest)} or newer"
+                )
 
     def _create_runner(self, engine: Engine) -> Runner:
-        one_connection = self.backend.keeps_one_connection
+        one_connection, size = self.backend.keeps_one_connection, self._options.pool_size
         if engine.dialect.is_async:
-            return ShieldedGreenletRunner() if one_connection else GreenletRunner()
-        return ThreadRunner(1 if one_connection else self._options.pool_size)
+            return ShieldedGreenletRunner() if one_connection else GreenletRunner(size)
+        return ThreadRunner(1) if one_connection else ThreadPoolRunner(size)
 
-    def _on_connect(self, dbapi_connection: Any, _record: Any) -> None:
-        self.backend.prepare_connection(dbapi_connection)
+    def _create_fast_path(self, engine: Engine) -> FastPath | None:
+        calls = self.backend.driver_calls(self.url.get_driver_name())
+        if calls is None or not self._autocommits:
+            return None
+        connections: Connections[Any]
+        if engine.dialect.is_async:
+            pings = bool(self._options.engine_options.get("pool_pre_ping"))
+            connections = AsyncConnections(engine, self._freshness, pings=pings)
+        elif self.backend.keeps_one_connection:
+            connections = OneConnection(engine, self.backend)
+        else:
+            connections = ThreadConnections(engine, self._freshness)
+        return FastPath(engine, self.backend, calls, connections)
 
-    def _mark_lost(self, context: ExceptionContext) -> None:
-        """Have the pool drop a connection whose driver can no longer use it."""
-        if self.backend.classify(context.original_exception) is Fault.UNAVAILABLE:
-            context.is_disconnect = True
+    def _open_runner(self) -> Runner:
+        if self._runner is None:
+            raise self._not_open()
+        if self._is_elsewhere():
+            raise NotInitializedError(
+                "the storage was initialized in another event loop, which its connections belong "
+                "to: call close() and initialize() in this one"
+            )
+        return self._runner
 
-    def _check_idle(self, dbapi_connection: Any, record: Any, _proxy: Any) -> None:
-        used_at = record.info.get("used_at")
-        if used_at is None or time.monotonic() - used_at < _IDLE_SECONDS:
-            return
-        try:
-            alive = self.engine.dialect.do_ping(dbapi_connection)
-        except Exception as exc:
-            raise DisconnectionError from exc
-        if not alive:
-            raise DisconnectionError
+    def _is_elsewhere(self) -> bool:
+        return self._loop is not None and self._loop is not asyncio.get_running_loop()
 
     def _not_open(self) -> NotInitializedError:
         return NotInitializedError(
-            "the storage is closed: call initialize() to use it again"
-            if self._closed
-            else "the storage is not initialized: call initialize() first"
+            "the storage is not initialized: call initialize() first"
+            if self._closing is None
+            else "the storage is closed: call initialize() to use it again"
         )
 
     async def _refuse_what_is_too_large(self, error: Exception, attempt: Attempt) -> None:
@@ -268,13 +373,18 @@ class Database:
             sent = error.params
         elif not attempt.lost:
             return
-        if setting is None or not sent:
+        if not sent:
             return
         size = self.backend.statement_size(
             list(sent.values() if isinstance(sent, Mapping) else sent)
         )
         if size < _LARGE_STATEMENT:
             return
+        if setting is None:
+            raise DatabaseUnavailableError(
+                f"{describe(self.url)} closed the connection while a value of {size:,} bytes was "
+                "sent: is it larger than the server accepts?"
+            ) from error
         limit = await self.run(self.backend.ask_size_limit)
         if size > limit:
             raise InvalidValueError(
@@ -283,9 +393,9 @@ class Database:
             ) from error
 
 
+def _dotted(version: Iterable[object]) -> str:
+    return ".".join(map(str, version))
+
+
 def _do_nothing(connection: Connection) -> None:
     """Be the operation of a call that only wants a connection."""
-
-
-def _note_use(_dbapi_connection: Any, record: Any) -> None:
-    record.info["used_at"] = time.monotonic()

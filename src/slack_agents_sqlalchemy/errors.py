@@ -45,8 +45,26 @@ class DatabaseTimeoutError(DatabaseError, TimeoutError):
     """The database did not answer within the time limit."""
 
 
+class DatabaseFullError(DatabaseError, OSError):
+    """The database has no room left. The last try of the call stored nothing."""
+
+
+class DatabaseConflictError(DatabaseError):
+    """Another transaction won, time and again: a deadlock or a serialization failure."""
+
+
+class LockTimeoutError(DatabaseConflictError, DatabaseTimeoutError):
+    """Another transaction held a row for longer, time and again, than the server lets one wait."""
+
+
 class DuplicateKeyError(DatabaseError):
-    """A row with this key is there already; the provider meets it with another id."""
+    """A row with this key is there already; the provider meets it with another id.
+
+    Attributes:
+        was_stored: It is the very row: a lost connection hid that it was stored.
+    """
+
+    was_stored = False
 
 
 class SchemaError(StorageError, RuntimeError):
@@ -59,6 +77,10 @@ class SchemaOutdatedError(SchemaError):
 
 class SchemaTooNewError(SchemaError):
     """The schema is newer than the package: the package must be updated first."""
+
+
+class UnsupportedDatabaseError(SchemaError):
+    """The database is too old, or cannot hold what agents write; the message says what it lacks."""
 
 
 class MigrationLockedError(SchemaError, TimeoutError):

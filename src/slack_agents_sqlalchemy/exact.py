@@ -2,43 +2,68 @@
 
 import json
 import math
-import reprlib
-from typing import Any
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import repeat
+from operator import contains
+from typing import Any, NamedTuple
 
 import orjson
 
 from slack_agents_sqlalchemy.errors import InvalidTypeError, InvalidValueError
 
-# Text is stored as it is. Where a database could not hold it (NUL, lone surrogates), and where it
-# begins with the mark itself, the mark and the text as a JSON string literal are stored instead.
+# Text is stored as it is, but for the characters that a database may not hold (NUL, surrogates)
+# and the mark itself: each becomes the mark and its four hexadecimal digits.
 # U+FDD0 is a code point that Unicode reserves for internal use: no text in interchange has it.
 _MARK = "\ufdd0"
+_TO_MARK = re.compile(f"[\0{_MARK}\ud800-\udfff]")
+_MARKED = re.compile(f"{_MARK}([0-9a-f]{{4}})")
+
+MARKED_EMPTY_TEXT = _MARK  # without digits it stands for nothing else
+"""The empty text, for a database that takes it for NULL."""
 
 # JSON that orjson cannot write or read exactly begins with a space, which JSON ignores.
 _STDLIB_MARK = " "
+
+_EXPONENT = re.compile(rb"\de[-+\d]")  # of a number, which the two write differently
 
 # Below every limit of the libraries that write, read and show JSON, and of Python's stack.
 _MAX_DEPTH = 500
 
 
 def encode_text(text: str) -> str:
-    """Return ``text`` as a database can hold it: itself, but for the few texts that need a mark.
+    """Return ``text`` as a database can hold it: itself, but for the few characters marked.
 
     Raises:
         InvalidTypeError: It is no ``str``.
     """
     if not isinstance(text, str):
         raise InvalidTypeError(f"text must be a str, not {type(text).__name__}")
-    if "\0" in text or text.startswith(_MARK) or not (text.isascii() or _is_unicode(text)):
-        return _MARK + json.dumps(text)
+    if "\0" in text or has_mark(text) or not (text.isascii() or _is_unicode(text)):
+        return _TO_MARK.sub(lambda found: f"{_MARK}{ord(found[0]):04x}", text)
     return text
 
 
 def decode_text(stored: str) -> str:
     """Return the text that :func:`encode_text` was given."""
-    if stored.startswith(_MARK):
-        return str(json.loads(stored[len(_MARK) :]))
+    if _MARK in stored:
+        if stored == MARKED_EMPTY_TEXT:
+            return ""
+        return _MARKED.sub(lambda found: chr(int(found[1], 16)), stored)
     return stored
+
+
+def decode_texts(column: Sequence[str | None]) -> Sequence[str | None]:
+    """Return the texts of a column, read as by :func:`decode_text`; None stays."""
+    if any(map(contains, filter(None, column), repeat(_MARK))):  # one look in C at most columns
+        return [None if it is None else decode_text(it) for it in column]
+    return column
+
+
+def has_mark(text: str) -> bool:
+    """Return whether the text holds the character that stands for itself nowhere."""
+    return _MARK in text
 
 
 def _is_unicode(text: str) -> bool:
@@ -47,6 +72,12 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+class WrittenJSON(NamedTuple):
+    """A JSON object that is written already, so that nobody changes it while its call waits."""
+
+    text: str
 
 
 def dump_json(value: object) -> str:
@@ -67,16 +98,31 @@ def dump_json(value: object) -> str:
     except TypeError:  # an integer beyond 64 bits, or a lone surrogate
         pass
     try:
-        return _STDLIB_MARK + json.dumps(value, separators=(",", ":"))
+        written = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     except ValueError as exc:  # an integer of more digits than Python converts to text
         raise InvalidValueError(f"the value cannot be written as JSON: {exc}") from exc
+    return _STDLIB_MARK + encode_text(written)
 
 
 def load_json(stored: str) -> Any:
     """Return the object that :func:`dump_json` was given."""
     if stored.startswith(_STDLIB_MARK):
-        return json.loads(stored)
+        return json.loads(decode_text(stored))
     return orjson.loads(stored)
+
+
+def load_jsons(column: Sequence[str | None]) -> Sequence[Any]:
+    """Return the objects of a column, read as by :func:`load_json`; None stays."""
+    return [None if it is None else load_json(it) for it in column]
+
+
+def show_json(value: object) -> str:
+    """Write JSON for people, as ``json.dumps`` does: indented by 2, letters as they are."""
+    with suppress(TypeError):  # an integer beyond 64 bits, or a lone surrogate
+        shown = orjson.dumps(value, option=orjson.OPT_INDENT_2)
+        if not _EXPONENT.search(shown):
+            return shown.decode()
+    return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def _require_json(node: object, levels_left: int) -> None:
@@ -90,17 +136,14 @@ def _require_json(node: object, levels_left: int) -> None:
     if isinstance(node, dict):
         for key, child in node.items():
             if not isinstance(key, str):
-                raise InvalidValueError(
-                    f"a key in JSON is text: {reprlib.repr(key)} is of type {type(key).__name__}"
-                )
+                raise InvalidValueError(f"a key in JSON is text, not {type(key).__name__}")
             _require_json(child, levels_left - 1)
     elif isinstance(node, list | tuple):
         for child in node:
             _require_json(child, levels_left - 1)
     elif not isinstance(node, float):
-        raise InvalidValueError(
-            f"JSON has no {type(node).__name__}: {reprlib.repr(node)} cannot be stored"
-        )
+        # What it holds is not shown: it may be a secret.
+        raise InvalidValueError(f"JSON has no {type(node).__name__}: it cannot be stored")
     elif not math.isfinite(node):
         raise InvalidValueError(f"JSON has no {node}: it cannot be stored exactly")
 

@@ -6,39 +6,54 @@ statement. Pooling, types and SQL stay SQLAlchemy's.
 """
 
 import logging
-from collections import namedtuple
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, cast
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol, cast
 
 from sqlalchemy import Executable, Float
 from sqlalchemy.engine import Dialect, Engine
 from sqlalchemy.types import TypeEngine
 
 from slack_agents_sqlalchemy import exact
-from slack_agents_sqlalchemy.column_types import ExactJSON, ExactText
+from slack_agents_sqlalchemy.column_types import ExactJSON, ExactText, UTCDateTime
 from slack_agents_sqlalchemy.dialects import Backend, Fault
+from slack_agents_sqlalchemy.pooling import Connections
 from slack_agents_sqlalchemy.translation import Attempt
 
-type Row = Any
-"""A row with its columns as attributes and an ``_asdict()``: SQLAlchemy's or a named tuple."""
+type Row = Sequence[Any]
+"""The values of a row, in the order of the statement's columns."""
 
-# What these types do with a value, without the calls in between: histories have thousands.
-_READ: dict[type, Callable[[str], Any]] = {
-    ExactText: exact.decode_text,
-    ExactJSON: exact.load_json,
+type _Column = Sequence[Any]
+
+_FEW = 2  # rows that are not worth turning into columns
+
+
+class _Reader(NamedTuple):
+    """What a column's type does with a value, none of which is None, and with a whole column."""
+
+    value: Callable[[Any], Any]
+    column: Callable[[_Column], _Column]
+
+
+_READERS: dict[type, _Reader] = {
+    ExactText: _Reader(exact.decode_text, exact.decode_texts),
+    ExactJSON: _Reader(exact.load_json, exact.load_jsons),
 }
-
-_SQL_LOG = logging.getLogger("sqlalchemy.engine.Engine")
 
 
 class DriverCalls(Protocol):
-    """How a driver's own connection is used; called where its asyncio calls may be awaited."""
+    """How a driver's own connection is used.
 
-    def fetch(self, connection: Any, sql: str, arguments: list[Any]) -> Sequence[Sequence[Any]]:
+    The calls of a synchronous driver never suspend, so that a worker thread can run them too.
+    """
+
+    async def fetch(
+        self, connection: Any, sql: str, arguments: list[Any]
+    ) -> Sequence[Sequence[Any]]:
         """Run a reading statement and return all its rows."""
         ...
 
-    def execute(self, connection: Any, sql: str, arguments: list[Any]) -> int:
+    async def execute(self, connection: Any, sql: str, arguments: list[Any]) -> int:
         """Run a writing statement and return how many rows it matched or made."""
         ...
 
@@ -46,16 +61,22 @@ class DriverCalls(Protocol):
         """Return whether the connection was closed under its user."""
         ...
 
+    read_time: Callable[[Any], datetime] | None
+    """Makes an aware UTC time of what the driver gives; None where that is one."""
+
 
 class Prepared:
     """A statement as a driver takes it: SQL, and how values go in and come out."""
 
-    def __init__(self, statement: Executable, dialect: Dialect, names: Sequence[str]) -> None:
+    def __init__(
+        self, statement: Executable, dialect: Dialect, calls: DriverCalls, names: Sequence[str]
+    ) -> None:
         """Compile the statement.
 
         Args:
             statement: What to run.
             dialect: Of a connected engine, so that it knows the server's version.
+            calls: The driver's.
             names: The parameters that every call gives.
         """
         compiled = cast("Any", statement).compile(dialect=dialect, column_keys=list(names))
@@ -65,13 +86,10 @@ class Prepared:
             (name, compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect))
             for name in compiled.positiontup
         ]
-        columns = list(getattr(statement, "selected_columns", ()))
-        row = namedtuple("Row", [column.name for column in columns])  # type: ignore[misc]  # noqa: PYI024 - its fields are data
-        self._make: Callable[[Sequence[Any]], Row] = row._make
         self._readers = [
             (position, reader)
-            for position, column in enumerate(columns)
-            if (reader := _reader(column.type, dialect))
+            for position, column in enumerate(getattr(statement, "selected_columns", ()))
+            if (reader := _reader(column.type, dialect, calls))
         ]
 
     def arguments(self, parameters: Mapping[str, Any]) -> list[Any]:
@@ -81,35 +99,50 @@ class Prepared:
             values[name] if write is None else write(values[name]) for name, write in self._binders
         ]
 
-    def rows(self, raw: Sequence[Sequence[Any]]) -> list[Row]:
+    def rows(self, raw: Sequence[Sequence[Any]]) -> Sequence[Row]:
         """Return a driver's rows as the columns' types read them."""
         if not self._readers:
-            return [self._make(row) for row in raw]
-        return [self._make(self._read(row)) for row in raw]
+            return raw
+        if len(raw) <= _FEW:
+            return [self._read(row) for row in raw]
+        columns: list[_Column] = list(zip(*raw, strict=True))
+        for position, reader in self._readers:
+            columns[position] = reader.column(columns[position])
+        return list(zip(*columns, strict=True))
 
-    def _read(self, row: Sequence[Any]) -> list[Any]:
+    def _read(self, row: Sequence[Any]) -> Row:
         values = list(row)
-        for position, read in self._readers:
-            if values[position] is not None:
-                values[position] = read(values[position])
+        for position, reader in self._readers:
+            if (value := values[position]) is not None:
+                values[position] = reader.value(value)
         return values
 
 
-def _reader(column_type: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
+def _reader(column_type: TypeEngine[Any], dialect: Dialect, calls: DriverCalls) -> _Reader | None:
     if isinstance(column_type, Float):
         return None  # a float is one already; SQLAlchemy would ask which kind the server sent
-    if type(column_type) in _READ:
-        return _READ[type(column_type)]
-    return column_type.dialect_impl(dialect).result_processor(dialect, None)
+    if type(column_type) in _READERS:
+        return _READERS[type(column_type)]
+    read: Callable[[Any], Any] | None
+    if isinstance(column_type, UTCDateTime):
+        read = calls.read_time
+    else:
+        read = column_type.dialect_impl(dialect).result_processor(dialect, None)
+    if read is None:
+        return None
+    return _Reader(read, lambda column: [None if it is None else read(it) for it in column])
 
 
 class FastPath:
     """Runs statements on the driver connections of one engine's pool."""
 
-    def __init__(self, engine: Engine, backend: Backend, calls: DriverCalls) -> None:
+    def __init__(
+        self, engine: Engine, backend: Backend, calls: DriverCalls, connections: Connections[Any]
+    ) -> None:
         self._engine = engine
         self._backend = backend
         self._calls = calls
+        self._connections = connections
         self._prepared: dict[Executable, Prepared] = {}
 
     def is_watched(self) -> bool:
@@ -120,53 +153,53 @@ class FastPath:
             or watching.after_cursor_execute
             or watching.before_execute
             or watching.after_execute
-            or _SQL_LOG.isEnabledFor(logging.INFO)
+            or self._engine.logger.isEnabledFor(logging.INFO)
         )
 
-    def fetch(
+    async def fetch(
         self, attempt: Attempt, statement: Executable, parameters: Mapping[str, Any]
-    ) -> list[Row]:
+    ) -> Sequence[Row]:
         """Run a reading statement and return all its rows."""
-        prepared, raw = self._run(self._calls.fetch, attempt, statement, parameters)
+        prepared, raw = await self._run(self._calls.fetch, attempt, statement, parameters)
         return prepared.rows(raw)
 
-    def execute(
+    async def execute(
         self, attempt: Attempt, statement: Executable, parameters: Mapping[str, Any]
     ) -> int:
         """Run a writing statement and return how many rows it matched or made."""
-        return self._run(self._calls.execute, attempt, statement, parameters)[1]
+        return (await self._run(self._calls.execute, attempt, statement, parameters))[1]
 
-    def _run[T](
+    async def _run[T](
         self,
-        call: Callable[[Any, str, list[Any]], T],
+        call: Callable[[Any, str, list[Any]], Awaitable[T]],
         attempt: Attempt,
         statement: Executable,
         parameters: Mapping[str, Any],
     ) -> tuple[Prepared, T]:
-        pooled = self._engine.raw_connection()
+        lent = await self._connections.take(attempt.deadline)
         attempt.connected = True
-        connection = pooled.driver_connection
+        connection = lent.driver_connection
         try:
             prepared = self._prepare(statement, parameters)
             attempt.sent = prepared.arguments(parameters)
-            return prepared, call(connection, prepared.sql, attempt.sent)
+            return prepared, await call(connection, prepared.sql, attempt.sent)
         except Exception as exc:
             attempt.lost = (
                 self._calls.is_lost(connection) or self._backend.classify(exc) is Fault.UNAVAILABLE
             )
             if attempt.lost:
-                pooled.invalidate(exc)
+                lent.invalidate(exc)
             raise
         except BaseException as exc:  # cancelled half-way: the answer may still come
-            pooled.invalidate(exc)
+            lent.invalidate(exc)
             raise
         finally:
-            pooled.close()
+            await self._connections.give_back(lent)
 
     def _prepare(self, statement: Executable, parameters: Mapping[str, Any]) -> Prepared:
         # The statements of this package are built once, so that this never grows beyond them.
         prepared = self._prepared.get(statement)
         if prepared is None:
-            prepared = Prepared(statement, self._engine.dialect, list(parameters))
+            prepared = Prepared(statement, self._engine.dialect, self._calls, list(parameters))
             self._prepared[statement] = prepared
         return prepared

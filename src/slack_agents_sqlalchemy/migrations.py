@@ -6,23 +6,27 @@ question and goes on.
 
 import asyncio
 import os
+import shlex
 import threading
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, column, inspect, select, table
-from sqlalchemy.engine import Connection
+from sqlalchemy import Table, event, inspect
+from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.exc import DBAPIError
 
 from slack_agents_sqlalchemy.database import Database
-from slack_agents_sqlalchemy.dialects import backend
+from slack_agents_sqlalchemy.dialects import Fault, backend, driver_error, pause
 from slack_agents_sqlalchemy.errors import (
     ConfigurationError,
     SchemaOutdatedError,
     SchemaTooNewError,
+    UnsupportedDatabaseError,
 )
-from slack_agents_sqlalchemy.models import TABLE_PREFIX, VERSION_TABLE, Base
-from slack_agents_sqlalchemy.options import Options, parse_url
+from slack_agents_sqlalchemy.options import Options, parse_options, parse_url
+from slack_agents_sqlalchemy.tables import TABLE_PREFIX, VERSION_TABLE, metadata
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -36,10 +40,13 @@ HEAD = REVISIONS[-1]
 LOCK_TIMEOUT = 60.0  # seconds to wait for another process that migrates
 MIGRATION_TIMEOUT = 3600.0  # seconds that a migration may take
 
+_TRUTH = {"true": True, "false": False}  # as YAML has it
+
 _ALEMBIC = threading.Lock()
 _ALEMBIC_POLL = 0.02  # seconds
 
-_VERSION: Select[Any] = select(column("version_num")).select_from(table(VERSION_TABLE))
+# As it is: a start need compile nothing.
+_VERSION = f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608 - a constant
 
 
 def current_revision(connection: Connection) -> str | None:
@@ -48,19 +55,20 @@ def current_revision(connection: Connection) -> str | None:
     One question where there is a schema; ask it outside of transactions.
     """
     try:
-        return connection.execute(_VERSION).scalar()
+        return connection.exec_driver_sql(_VERSION).scalar()
     except DBAPIError as exc:
         # There is no table of versions, or it is something else: databases give "no such table"
         # no common code.
         if exc.connection_invalidated:
             raise
+        connection.rollback()
         return _look_for_revision(connection)
 
 
 def _look_for_revision(connection: Connection) -> str | None:
     if not inspect(connection).has_table(VERSION_TABLE):
         return None
-    return connection.execute(_VERSION).scalar()
+    return connection.exec_driver_sql(_VERSION).scalar()
 
 
 def require_known(revision: str | None) -> None:
@@ -73,15 +81,21 @@ def require_known(revision: str | None) -> None:
         )
 
 
-def require_head(revision: str | None) -> None:
+def require_head(revision: str | None, options: Options) -> None:
     """Raise unless the schema is the one that this version works with."""
     require_known(revision)
     if revision != HEAD:
         state = "has no schema yet" if revision is None else f"is at revision {revision}"
         raise SchemaOutdatedError(
             f"the database {state}, and this version works with revision {HEAD}: "
-            "run slack-agents-db upgrade --url <database URL>"
+            f"run {_upgrade_command(options)}"
         )
+
+
+def _upgrade_command(options: Options) -> str:
+    schema = "" if options.schema is None else f" --schema {shlex.quote(options.schema)}"
+    unprepared = "" if options.prepared_statements else " --no-prepared-statements"
+    return f"slack-agents-db upgrade --url <database URL>{schema}{unprepared}"
 
 
 async def ensure(database: Database, options: Options) -> None:
@@ -98,7 +112,7 @@ async def ensure(database: Database, options: Options) -> None:
     if revision == HEAD:
         return
     if options.migrate == "verify":
-        require_head(revision)
+        require_head(revision, options)
     require_known(revision)
     await upgrade(database)
 
@@ -116,6 +130,83 @@ async def upgrade(database: Database) -> None:
 
 
 def _upgrade(connection: Connection) -> None:
+    known = backend(connection.dialect.name)
+    is_new = _look_for_revision(connection) is None
+    if known.is_known:
+        _migrate_under_lock(connection, known.migration_pauses)
+    else:
+        _migrate_in_turn(connection, known.migration_pauses)
+        if is_new:
+            from slack_agents_sqlalchemy import proof  # see _run_alembic
+
+            proof.require_exact_text(connection)
+
+
+def _migrate_under_lock(connection: Connection, pauses: Iterator[float]) -> None:
+    """Migrate; what was made past the lock is passed over when it is begun again."""
+    known = backend(connection.dialect.name)
+    for seconds in pauses:
+        try:
+            _run_alembic(connection)
+        except DBAPIError as exc:
+            if connection.invalidated or not known.was_overtaken(driver_error(exc)):
+                raise
+            pause(connection, seconds)
+        else:
+            return
+    _run_alembic(connection)
+
+
+def _migrate_in_turn(connection: Connection, pauses: Iterator[float]) -> None:
+    """Migrate without a lock, where there is none: what others have made is passed over."""
+    made: list[Table] = []
+
+    def note(table: Table, *_: object, **__: object) -> None:
+        made.append(table)
+
+    event.listen(Table, "after_create", note)
+    try:
+        for seconds in pauses:
+            try:
+                _run_alembic(connection)
+            except DBAPIError:
+                if connection.invalidated:
+                    raise
+                connection.rollback()
+                pause(connection, seconds)
+                if _tables(connection) <= {one.name for one in made}:
+                    raise  # nobody else is at work
+                connection.rollback()
+            else:
+                return
+        _run_alembic(connection)
+    except DBAPIError as exc:
+        if connection.invalidated:
+            raise
+        connection.rollback()
+        _drop(connection, made)
+        if backend(connection.dialect.name).classify(driver_error(exc)) is not Fault.OTHER:
+            raise
+        raise UnsupportedDatabaseError(
+            f"{connection.dialect.name} cannot hold the schema, or this user may not make it: "
+            f"{driver_error(exc)}. What was made of it was removed again"
+        ) from exc
+    finally:
+        event.remove(Table, "after_create", note)
+
+
+def _tables(connection: Connection) -> set[str]:
+    names = inspect(connection).get_table_names()
+    return {name for name in names if name.startswith(TABLE_PREFIX)}
+
+
+def _drop(connection: Connection, tables: Sequence[Table]) -> None:
+    for made in reversed(tables):
+        made.drop(connection)
+    connection.commit()
+
+
+def _run_alembic(connection: Connection) -> None:
     from alembic import command  # a third of a second that only a migration pays
 
     config = alembic_config()
@@ -142,7 +233,8 @@ def run_environment(context: Any) -> None:
     """Run migrations as ``alembic/env.py``: every road to a new schema comes through here.
 
     The connection comes from :func:`upgrade`, or is made from the environment variable
-    ``DATABASE_URL`` when alembic's own command line is used.
+    ``DATABASE_URL`` when alembic's own command line is used, with options of the provider as
+    ``-x schema=agent_one``.
 
     Args:
         context: The module ``alembic.context``, which stands for the ``EnvironmentContext``.
@@ -158,11 +250,15 @@ def run_environment(context: Any) -> None:
 
 
 async def _connect_and_migrate(context: "EnvironmentContext") -> None:
-    database = Database(parse_url(_url_from_environment()), Options())
+    given = context.get_x_argument(as_dictionary=True)
+    options = parse_options({name: _TRUTH.get(text, text) for name, text in given.items()})
+    database = Database(parse_url(_url_from_environment()), options)
     await database.open()
     try:
         await database.run(
-            lambda connection: _migrate(context, connection), timeout=MIGRATION_TIMEOUT
+            lambda connection: _migrate(context, connection),
+            timeout=MIGRATION_TIMEOUT,
+            once=True,
         )
     finally:
         await database.close()
@@ -182,8 +278,35 @@ def _migrate(context: "EnvironmentContext", connection: Connection) -> None:
     with backend(connection.dialect.name).migration_lock(connection, LOCK_TIMEOUT):
         # Asked again under the lock: another process may have migrated meanwhile.
         require_known(_look_for_revision(connection))
+        if not backend(connection.dialect.name).autocommits:
+            _teach_alembic(connection.dialect)
         context.configure(connection=connection, **_context_options())
         context.run_migrations()
+
+
+def _teach_alembic(dialect: Dialect) -> None:
+    """Register alembic's generic implementation for a dialect that it has none for."""
+    from alembic.ddl.impl import DefaultImpl  # see _run_alembic
+
+    with suppress(KeyError):
+        DefaultImpl.get_by_dialect(dialect)
+        return
+
+    class Generic(DefaultImpl):
+        __dialect__ = dialect.name
+
+        def version_table_impl(self, **options: Any) -> Table:
+            # Alembic would give the primary key a name of 32 characters.
+            version = super().version_table_impl(**options)
+            version.primary_key.name = f"pk_{version.name}"
+            return version
+
+        def _exec(self, *arguments: Any, **options: Any) -> Any:
+            # Databases differ in what a transaction may do with a table that it has made.
+            result = super()._exec(*arguments, **options)
+            if self.connection is not None and not self.as_sql:
+                self.connection.commit()
+            return result
 
 
 def _write_sql(context: "EnvironmentContext") -> None:
@@ -197,7 +320,7 @@ def _write_sql(context: "EnvironmentContext") -> None:
 
 def _context_options() -> dict[str, Any]:
     return {
-        "target_metadata": Base.metadata,
+        "target_metadata": metadata,
         "version_table": VERSION_TABLE,
         "include_name": _is_ours,
         "compare_type": True,

@@ -1,79 +1,49 @@
-"""The tables: declarative models, every index that a call needs and none that no call needs.
+"""Declarative models of the tables, for queries of your own; the provider itself needs none.
 
-Keys made of text are found by their digest (see :func:`identifiers.digest`): a digest column is
-what is indexed and unique, the text beside it is what was handed in.
+As in ``select(Usage.model, func.sum(Usage.estimated_cost_usd)).group_by(Usage.model)``.
 """
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Double,
-    ForeignKey,
-    ForeignKeyConstraint,
-    Index,
-    MetaData,
-    String,
-    UniqueConstraint,
-    event,
-)
-from sqlalchemy.engine import Connection
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped
 
-from slack_agents_sqlalchemy.column_types import Digest, ExactJSON, ExactText, Id, UTCDateTime
-from slack_agents_sqlalchemy.dialects import backend
-
-TABLE_PREFIX = "slack_agents_"
-VERSION_TABLE = f"{TABLE_PREFIX}alembic_version"
+from slack_agents_sqlalchemy import tables
 
 
 class Base(DeclarativeBase):
-    """Root of the models; every constraint is named."""
+    """Root of the models."""
 
-    metadata = MetaData(naming_convention={"pk": "pk_%(table_name)s"})
-
-
-@event.listens_for(Base.metadata, "before_create")
-def _declare_for_dialect(metadata: MetaData, connection: Connection, **_: object) -> None:
-    backend(connection.dialect.name).declare(metadata)
+    metadata = tables.metadata
 
 
 class Conversation(Base):
     """A Slack thread that an agent takes part in; one row per (agent, channel, thread)."""
 
-    __tablename__ = f"{TABLE_PREFIX}conversations"
-    __table_args__ = (
-        UniqueConstraint("thread_digest", name=f"uq_{__tablename__}"),
-        Index(f"ix_{__tablename__}", "agent_digest", "id"),
-    )
+    __table__ = tables.conversations
 
-    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
-    thread_digest: Mapped[str] = mapped_column(Digest)
-    agent_digest: Mapped[str] = mapped_column(Digest)
-    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
-    agent_name: Mapped[str] = mapped_column(ExactText)
-    channel_id: Mapped[str] = mapped_column(ExactText)
-    channel_name: Mapped[str | None] = mapped_column(ExactText)
-    thread_id: Mapped[str] = mapped_column(ExactText)
+    id: Mapped[int]
+    thread_digest: Mapped[str]
+    agent_digest: Mapped[str]
+    created_at: Mapped[datetime]
+    agent_name: Mapped[str]
+    channel_id: Mapped[str]
+    channel_name: Mapped[str | None]
+    thread_id: Mapped[str]
 
 
 class Message(Base):
     """One exchange in a conversation: what a user wrote and all that the agent did about it."""
 
-    __tablename__ = f"{TABLE_PREFIX}messages"
-    __table_args__ = (UniqueConstraint("conversation_id", "id", name=f"uq_{__tablename__}"),)
+    __table__ = tables.messages
 
-    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
-    conversation_id: Mapped[int] = mapped_column(
-        Id, ForeignKey(Conversation.id, ondelete="CASCADE", name=f"fk_{__tablename__}")
-    )
-    user_handle_digest: Mapped[str] = mapped_column(Digest)
-    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
-    user_id: Mapped[str] = mapped_column(ExactText)
-    user_name: Mapped[str] = mapped_column(ExactText)
-    user_handle: Mapped[str] = mapped_column(ExactText)
+    id: Mapped[int]
+    conversation_id: Mapped[int]
+    user_handle_digest: Mapped[str]
+    created_at: Mapped[datetime]
+    user_id: Mapped[str]
+    user_name: Mapped[str]
+    user_handle: Mapped[str]
 
 
 class Block(Base):
@@ -83,55 +53,36 @@ class Block(Base):
     wanted is passed over without reading them.
     """
 
-    __tablename__ = f"{TABLE_PREFIX}blocks"
-    __table_args__ = (
-        # The same index serves the history of a conversation and this foreign key.
-        ForeignKeyConstraint(
-            ["conversation_id", "message_id"],
-            [Message.conversation_id, Message.id],
-            ondelete="CASCADE",
-            name=f"fk_{__tablename__}",
-        ),
-        Index(f"ix_{__tablename__}_message", "conversation_id", "message_id"),
-        Index(
-            f"ix_{__tablename__}_tool",
-            "tool_call_digest",
-            "id",
-            # Most blocks are no tool calls; a database without partial indexes keeps them too.
-            info={"where": "tool_call_digest IS NOT NULL"},
-        ),
-    )
+    __table__ = tables.blocks
     __mapper_args__ = {"polymorphic_on": "block_type", "polymorphic_abstract": True}
 
-    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
-    conversation_id: Mapped[int] = mapped_column(Id)
-    message_id: Mapped[int] = mapped_column(Id)
-    block_type: Mapped[str] = mapped_column(String(16))
-    in_history: Mapped[bool] = mapped_column(Boolean)  # does the model see it again?
-    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
-
-    source_file_id: Mapped[int | None] = mapped_column(Id)
-    tool_block_id: Mapped[int | None] = mapped_column(Id)
-    size_bytes: Mapped[int | None] = mapped_column(BigInteger)
-    tool_call_digest: Mapped[str | None] = mapped_column(Digest)
-    is_error: Mapped[bool | None] = mapped_column(Boolean)
-    input_tokens: Mapped[int | None] = mapped_column(BigInteger)
-    output_tokens: Mapped[int | None] = mapped_column(BigInteger)
-    cache_creation_input_tokens: Mapped[int | None] = mapped_column(BigInteger)
-    cache_read_input_tokens: Mapped[int | None] = mapped_column(BigInteger)
-    peak_single_call_input_tokens: Mapped[int | None] = mapped_column(BigInteger)
-    estimated_cost_usd: Mapped[float | None] = mapped_column(Double)
-
-    filename: Mapped[str | None] = mapped_column(ExactText)
-    mimetype: Mapped[str | None] = mapped_column(ExactText)
-    tool_call_id: Mapped[str | None] = mapped_column(ExactText)
-    tool_name: Mapped[str | None] = mapped_column(ExactText)
-    model: Mapped[str | None] = mapped_column(ExactText)
-    version: Mapped[str | None] = mapped_column(ExactText)
-    text: Mapped[str | None] = mapped_column(ExactText)
-    tool_input: Mapped[dict[str, Any] | None] = mapped_column(ExactJSON)
-    tool_output: Mapped[str | None] = mapped_column(ExactText)
-    content: Mapped[dict[str, Any] | None] = mapped_column(ExactJSON)
+    id: Mapped[int]
+    conversation_id: Mapped[int]
+    message_id: Mapped[int]
+    block_type: Mapped[str]
+    in_history: Mapped[bool]
+    created_at: Mapped[datetime]
+    source_file_id: Mapped[int | None]
+    tool_block_id: Mapped[int | None]
+    size_bytes: Mapped[int | None]
+    tool_call_digest: Mapped[str | None]
+    is_error: Mapped[bool | None]
+    input_tokens: Mapped[int | None]
+    output_tokens: Mapped[int | None]
+    cache_creation_input_tokens: Mapped[int | None]
+    cache_read_input_tokens: Mapped[int | None]
+    peak_single_call_input_tokens: Mapped[int | None]
+    estimated_cost_usd: Mapped[float | None]
+    filename: Mapped[str | None]
+    mimetype: Mapped[str | None]
+    tool_call_id: Mapped[str | None]
+    tool_name: Mapped[str | None]
+    model: Mapped[str | None]
+    version: Mapped[str | None]
+    text: Mapped[str | None]
+    tool_input: Mapped[dict[str, Any] | None]
+    tool_output: Mapped[str | None]
+    content: Mapped[dict[str, Any] | None]
 
 
 class TextBlock(Block):
@@ -173,68 +124,67 @@ class Usage(Block):
 class KeyValue(Base):
     """A value of the key-value primitives; ``id`` tells which was set first."""
 
-    __tablename__ = f"{TABLE_PREFIX}key_values"
+    __table__ = tables.key_values
 
-    namespace_digest: Mapped[str] = mapped_column(Digest, primary_key=True)
-    key_digest: Mapped[str] = mapped_column(Digest, primary_key=True)
-    id: Mapped[int] = mapped_column(Id)
-    namespace: Mapped[str] = mapped_column(ExactText)
-    key: Mapped[str] = mapped_column(ExactText)
-    value: Mapped[dict[str, Any]] = mapped_column(ExactJSON)
+    namespace_digest: Mapped[str]
+    key_digest: Mapped[str]
+    id: Mapped[int]
+    namespace: Mapped[str]
+    key: Mapped[str]
+    value: Mapped[dict[str, Any]]
 
 
 class ListItem(Base):
     """An item of the list primitives; ``id`` is its place in the list."""
 
-    __tablename__ = f"{TABLE_PREFIX}list_items"
-    __table_args__ = (Index(f"ix_{__tablename__}", "namespace_digest", "key_digest", "id"),)
+    __table__ = tables.list_items
 
-    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
-    namespace_digest: Mapped[str] = mapped_column(Digest)
-    key_digest: Mapped[str] = mapped_column(Digest)
-    namespace: Mapped[str] = mapped_column(ExactText)
-    key: Mapped[str] = mapped_column(ExactText)
-    value: Mapped[dict[str, Any]] = mapped_column(ExactJSON)
+    id: Mapped[int]
+    namespace_digest: Mapped[str]
+    key_digest: Mapped[str]
+    namespace: Mapped[str]
+    key: Mapped[str]
+    value: Mapped[dict[str, Any]]
 
 
 class Heartbeat(Base):
     """When an agent last heard from Slack."""
 
-    __tablename__ = f"{TABLE_PREFIX}heartbeats"
+    __table__ = tables.heartbeats
 
-    agent_digest: Mapped[str] = mapped_column(Digest, primary_key=True)
-    last_ping_pong_time: Mapped[float] = mapped_column(Double)  # seconds since 1970
-    agent_name: Mapped[str] = mapped_column(ExactText)
+    agent_digest: Mapped[str]
+    last_ping_pong_time: Mapped[float]
+    agent_name: Mapped[str]
 
 
 class OAuthToken(Base):
     """A user's OAuth tokens for one server; times are seconds since 1970."""
 
-    __tablename__ = f"{TABLE_PREFIX}oauth_tokens"
+    __table__ = tables.oauth_tokens
 
-    owner_digest: Mapped[str] = mapped_column(Digest, primary_key=True)
-    expires_at: Mapped[int | None] = mapped_column(BigInteger)
-    created_at: Mapped[int] = mapped_column(BigInteger)
-    updated_at: Mapped[int] = mapped_column(BigInteger)
-    user_id: Mapped[str] = mapped_column(ExactText)
-    server_id: Mapped[str] = mapped_column(ExactText)
-    access_token: Mapped[str] = mapped_column(ExactText)
-    refresh_token_enc: Mapped[str | None] = mapped_column(ExactText)
-    token_type: Mapped[str] = mapped_column(ExactText)
-    scopes: Mapped[str] = mapped_column(ExactText)
+    owner_digest: Mapped[str]
+    expires_at: Mapped[int | None]
+    created_at: Mapped[int]
+    updated_at: Mapped[int]
+    user_id: Mapped[str]
+    server_id: Mapped[str]
+    access_token: Mapped[str]
+    refresh_token_enc: Mapped[str | None]
+    token_type: Mapped[str]
+    scopes: Mapped[str]
 
 
 class OAuthClient(Base):
     """A client registered with an authorization server; times are seconds since 1970."""
 
-    __tablename__ = f"{TABLE_PREFIX}oauth_clients"
+    __table__ = tables.oauth_clients
 
-    owner_digest: Mapped[str] = mapped_column(Digest, primary_key=True)
-    created_at: Mapped[int] = mapped_column(BigInteger)
-    updated_at: Mapped[int] = mapped_column(BigInteger)
-    server_id: Mapped[str] = mapped_column(ExactText)
-    redirect_uri: Mapped[str] = mapped_column(ExactText)
-    client_id: Mapped[str] = mapped_column(ExactText)
-    client_secret: Mapped[str | None] = mapped_column(ExactText)
-    metadata_json: Mapped[str] = mapped_column(ExactText)
-    authorization_server: Mapped[str] = mapped_column(ExactText)
+    owner_digest: Mapped[str]
+    created_at: Mapped[int]
+    updated_at: Mapped[int]
+    server_id: Mapped[str]
+    redirect_uri: Mapped[str]
+    client_id: Mapped[str]
+    client_secret: Mapped[str | None]
+    metadata_json: Mapped[str]
+    authorization_server: Mapped[str]

@@ -4,7 +4,8 @@ import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, override
+from urllib.parse import quote_plus
 
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
@@ -13,6 +14,7 @@ from slack_agents_sqlalchemy.dialects import backend
 from slack_agents_sqlalchemy.errors import ConfigurationError, DriverMissingError
 
 type Migrate = Literal["auto", "verify", "off"]
+type Synchronous = Literal["NORMAL", "FULL"]
 
 _EXAMPLES = "sqlite:///agents.db, postgresql://user:password@host/database, mysql://…, mariadb://…"
 
@@ -25,8 +27,14 @@ class Options:
         migrate: What ``initialize()`` does about the schema: ``auto`` creates and upgrades it,
             ``verify`` refuses an old one, ``off`` trusts.
         pool_size: Connections to keep at most; each call uses one.
-        connect_timeout: Seconds to wait for a connection.
+        connect_timeout: Seconds to wait for a connection, and for a server's next sign of life.
         command_timeout: Seconds that a call may take.
+        schema: PostgreSQL's schema for the tables, made where it is missing; by default the first
+            of the user's search path.
+        prepared_statements: Whether the driver may keep prepared statements; false behind a pooler
+            that shares connections by transaction, as PgBouncer.
+        synchronous: What a power cut may take from an SQLite file: with ``NORMAL``, its default,
+            the last writes; with ``FULL`` nothing that was acknowledged.
         echo: Log every statement, without its parameters.
         engine_options: Further arguments of ``sqlalchemy.create_engine``.
         connect_args: Further arguments of the driver's ``connect``.
@@ -36,15 +44,20 @@ class Options:
     pool_size: int = 10
     connect_timeout: float = 10.0
     command_timeout: float = 60.0
+    schema: str | None = None
+    prepared_statements: bool = True
+    synchronous: Synchronous | None = None
     echo: bool = False
-    engine_options: Mapping[str, Any] = field(default_factory=dict)
-    connect_args: Mapping[str, Any] = field(default_factory=dict)
+    engine_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    connect_args: Mapping[str, Any] = field(default_factory=dict, repr=False)  # may hold secrets
 
 
 _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "pool_size": (int, "a whole number of at least 1"),
     "connect_timeout": ((int, float), "a number of seconds above 0"),
     "command_timeout": ((int, float), "a number of seconds above 0"),
+    "schema": (str, "the name of a schema"),
+    "prepared_statements": (bool, "true or false"),
     "echo": (bool, "true or false"),
     "engine_options": (Mapping, "a mapping"),
     "connect_args": (Mapping, "a mapping"),
@@ -54,6 +67,7 @@ _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
 # What the provider relies on: with other values it would lose writes, or show secrets.
 _FIXED = {
     "connect_args",  # an option of its own
+    "execution_options",  # may hold an isolation level
     "hide_parameters",
     "isolation_level",
     "pool_reset_on_return",
@@ -83,22 +97,34 @@ def parse_options(options: Mapping[str, Any]) -> Options:
         raise ConfigurationError(
             f"storage option 'migrate' must be auto, verify or off, not {given['migrate']!r}"
         )
-    for name, (kind, description) in _KINDS.items():
-        if name not in given:
-            continue
-        value = given[name]
-        fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
-        if fits and isinstance(value, int | float) and kind is not bool:
-            fits = 0 < value < math.inf
-        if not fits:
-            shown = f", not {value!r}" if isinstance(value, str | int | float) else ""
-            raise ConfigurationError(f"storage option {name!r} must be {description}{shown}")
+    if given.get("synchronous", "FULL") not in get_args(Synchronous.__value__):
+        raise ConfigurationError(
+            f"storage option 'synchronous' must be NORMAL or FULL, not {given['synchronous']!r}"
+        )
+    for name in _KINDS.keys() & given.keys():
+        _require_fit(name, given[name])
+    if sizes := {"pool_size", "max_overflow"} & set(given.get("engine_options", ())):
+        raise ConfigurationError(
+            f"storage option 'engine_options' may not hold {', '.join(sorted(sizes))}: "
+            "use the storage option 'pool_size', which is how many connections there are at most"
+        )
     if fixed := _FIXED & set(given.get("engine_options", ())):
         raise ConfigurationError(
             f"storage option 'engine_options' may not hold {', '.join(sorted(fixed))}: "
             "the provider relies on its own"
         )
     return Options(**given)
+
+
+def _require_fit(name: str, value: object) -> None:
+    kind, description = _KINDS[name]
+    fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+    if fits and isinstance(value, int | float) and kind is not bool:
+        fits = 0 < value < math.inf
+    if not fits or value == "":
+        may_be_secret = kind is Mapping or not isinstance(value, str | int | float)
+        shown = "" if may_be_secret else f", not {value!r}"
+        raise ConfigurationError(f"storage option {name!r} must be {description}{shown}")
 
 
 def parse_url(url: object) -> URL:
@@ -134,7 +160,7 @@ def parse_url(url: object) -> URL:
         )
     parsed = backend(parsed.get_backend_name()).complete(parsed)
     _require_driver(parsed)
-    return parsed
+    return _DiscreetURL(*parsed)
 
 
 def _require_driver(url: URL) -> None:
@@ -164,13 +190,47 @@ def _package(error: ImportError, driver: str) -> str:
     }.get(module, module)
 
 
-_SECRET = ("pass", "pwd", "token", "secret", "key", "odbc_connect")
+_HIDDEN = "***"
+
+# Of the rest nobody knows which driver takes a secret under that name.
+_SHOWN = {
+    "host",
+    "port",
+    "unix_socket",
+    "charset",
+    "mode",
+    "uri",
+    "cache",
+    "driver",
+    "application_name",
+    "connect_timeout",
+    "timeout",
+    "target_session_attrs",
+    "ssl",
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslcrl",
+    "ssl_min_protocol_version",
+    "ssl_max_protocol_version",
+    "ssl_ca",
+    "ssl_capath",
+    "ssl_cert",
+    "ssl_check_hostname",
+}
 
 
 def describe(url: URL) -> str:
-    """Show a URL with its password hidden, wherever in the URL it stands."""
-    query = {
-        name: "***" if any(part in name.lower() for part in _SECRET) else value
-        for name, value in url.query.items()
-    }
-    return url.set(query=query).render_as_string(hide_password=True)
+    """Show a URL without its password, and without what may be one in its query."""
+    query = {name: value if name in _SHOWN else _HIDDEN for name, value in url.query.items()}
+    shown = URL.render_as_string(url.set(query=query), hide_password=True)
+    return shown.replace(quote_plus(_HIDDEN), _HIDDEN)
+
+
+class _DiscreetURL(URL):
+    """A URL that an engine's ``repr`` shows without any secret; SQLAlchemy hides one place only."""
+
+    @override
+    def render_as_string(self, hide_password: bool = True) -> str:
+        """Render the URL, with its secrets hidden or as it is."""
+        return describe(self) if hide_password else super().render_as_string(hide_password=False)

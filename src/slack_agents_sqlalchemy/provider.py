@@ -1,25 +1,16 @@
 """The provider: the framework's storage contract on one database."""
 
 import asyncio
-from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 from slack_agents.storage.base import BaseStorageProvider, OAuthClientRow, OAuthTokenRow
-from sqlalchemy import Table, func, select
-from sqlalchemy.engine import Engine
+from sqlalchemy import func, select
+from sqlalchemy.engine import URL, Engine
 
-from slack_agents_sqlalchemy import migrations, shapes
+from slack_agents_sqlalchemy import migrations, shapes, tables
 from slack_agents_sqlalchemy.database import Database
-from slack_agents_sqlalchemy.dialects import Upsert
-from slack_agents_sqlalchemy.errors import NotFoundError
-from slack_agents_sqlalchemy.models import (
-    Base,
-    Heartbeat,
-    KeyValue,
-    OAuthClient,
-    OAuthToken,
-)
+from slack_agents_sqlalchemy.errors import NotFoundError, NotInitializedError
 from slack_agents_sqlalchemy.options import describe, parse_options, parse_url
 from slack_agents_sqlalchemy.statements import (
     blocks,
@@ -32,7 +23,7 @@ from slack_agents_sqlalchemy.statements import (
 _COUNT_ROWS = select(
     *(
         select(func.count()).select_from(table).scalar_subquery().label(table.name)
-        for table in Base.metadata.sorted_tables
+        for table in tables.metadata.sorted_tables
     )
 )
 
@@ -55,17 +46,11 @@ class Provider(BaseStorageProvider):
         DriverMissingError: The database driver is not installed.
     """
 
-    def __init__(self, url: str | None = None, **options: Any) -> None:
+    def __init__(self, url: str | URL | None = None, **options: Any) -> None:
         self._options = parse_options(options)
         self._database = Database(parse_url(url), self._options)
         self._starting = asyncio.Lock()
-        self._set = self._upsert(KeyValue, primitives.SET_REPLACES)
-        self._put_token = self._upsert(OAuthToken, oauth.TOKEN_REPLACES)
-        self._put_client = self._upsert(OAuthClient, oauth.CLIENT_REPLACES)
-        self._put_heartbeat = self._upsert(Heartbeat, heartbeats.REPLACES)
-
-    def _upsert(self, model: type[Base], replaced: Sequence[str]) -> Upsert:
-        return self._database.backend.upsert(cast("Table", model.__table__), replaced)
+        self._is_ready = False
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({describe(self._database.url)!r})"
@@ -86,12 +71,14 @@ class Provider(BaseStorageProvider):
         async with self._starting:
             if self._database.is_open:
                 return
+            self._is_ready = False
             await self._database.open()
             try:
                 await migrations.ensure(self._database, self._options)
             except BaseException:
                 await self._database.close()
                 raise
+            self._is_ready = True
 
     async def close(self) -> None:
         """Close every connection. A second call does nothing."""
@@ -107,60 +94,66 @@ class Provider(BaseStorageProvider):
         """Whether another process can read what is stored here: all but SQLite in memory."""
         return not self._database.backend.is_private_memory(self._database.url)
 
+    @property
+    def _ready(self) -> Database:
+        if not self._is_ready and self._database.is_open:
+            raise NotInitializedError("the storage is being initialized: await initialize() first")
+        return self._database
+
     # Primitives
 
     async def get(self, namespace: str, key: str) -> dict[str, Any] | None:
-        rows = await self._database.fetch(primitives.GET, primitives.address(namespace, key))
-        return rows[0].value if rows else None
+        rows = await self._ready.fetch(primitives.GET, primitives.address(namespace, key))
+        return rows[0][0] if rows else None
 
     async def set(self, namespace: str, key: str, value: dict[str, Any]) -> None:
         row = primitives.setting(namespace, key, value)
-        await self._database.upsert(self._set, row)
+        await self._ready.upsert(primitives.set_value, row)
 
     async def delete(self, namespace: str, key: str) -> None:
-        await self._database.execute(primitives.DELETE, primitives.address(namespace, key))
+        await self._ready.execute(primitives.DELETE, primitives.address(namespace, key))
 
     async def append(self, namespace: str, key: str, item: dict[str, Any]) -> str:
         row = primitives.entry(namespace, key, item)
-        return str(await self._database.insert(primitives.APPEND, row))
+        return str(await self._ready.insert(primitives.APPEND, row))
 
     async def get_list(self, namespace: str, key: str) -> list[dict[str, Any]]:
         address = primitives.address(namespace, key)
-        return shapes.list_items(await self._database.fetch(primitives.GET_LIST, address))
+        return shapes.list_items(await self._ready.fetch(primitives.GET_LIST, address))
 
     async def query(self, namespace: str, filters: dict[str, Any]) -> list[dict[str, Any]]:
         search = primitives.query(self._database.backend, namespace, filters)
-        rows = await self._database.fetch(*search)
+        rows = await self._ready.fetch(*search)
         return shapes.matches(rows, filters)
 
     # OAuth
 
     async def get_oauth_token(self, user_id: str, server_id: str) -> OAuthTokenRow | None:
         owner = oauth.token_owner(user_id, server_id)
-        rows = await self._database.fetch(oauth.GET_TOKEN, owner)
+        rows = await self._ready.fetch(oauth.GET_TOKEN, owner)
         return shapes.oauth_token(rows[0]) if rows else None
 
     async def put_oauth_token(self, user_id: str, server_id: str, row: OAuthTokenRow) -> None:
         token = oauth.token(user_id, server_id, row)
-        await self._database.upsert(self._put_token, token)
+        await self._ready.upsert(oauth.put_token, token)
 
     async def delete_oauth_token(self, user_id: str, server_id: str) -> None:
-        await self._database.execute(oauth.DELETE_TOKEN, oauth.token_owner(user_id, server_id))
+        await self._ready.execute(oauth.DELETE_TOKEN, oauth.token_owner(user_id, server_id))
 
     async def get_oauth_client(self, server_id: str, redirect_uri: str) -> OAuthClientRow | None:
         owner = oauth.client_owner(server_id, redirect_uri)
-        rows = await self._database.fetch(oauth.GET_CLIENT, owner)
+        rows = await self._ready.fetch(oauth.GET_CLIENT, owner)
         return shapes.oauth_client(rows[0]) if rows else None
 
     async def put_oauth_client(
         self, server_id: str, redirect_uri: str, row: OAuthClientRow
     ) -> None:
         client = oauth.client(server_id, redirect_uri, row)
-        await self._database.upsert(self._put_client, client)
+        await self._ready.upsert(oauth.put_client, client)
 
     async def delete_oauth_client(self, server_id: str, redirect_uri: str) -> None:
         owner = oauth.client_owner(server_id, redirect_uri)
-        await self._database.execute(oauth.DELETE_CLIENT, owner)
+        await self._ready.execute(oauth.DELETE_CLIENT, owner)
 
     # Conversations and messages
 
@@ -172,22 +165,22 @@ class Provider(BaseStorageProvider):
         channel_name: str | None = None,
     ) -> int:
         row = conversations.conversation(agent_name, channel_id, thread_id, channel_name)
-        found = await self._database.fetch(conversations.FIND, row)
+        found = await self._ready.fetch(conversations.FIND, row)
         if found and not conversations.is_renamed(found[0], row):
-            return int(found[0].id)
-        return await self._database.run(
+            return int(found[0][0])
+        return await self._ready.run(
             lambda connection: conversations.find_or_create(connection, row)
         )
 
     async def has_conversation(self, agent_name: str, channel_id: str, thread_id: str) -> bool:
         thread = conversations.thread(agent_name, channel_id, thread_id)
-        return bool(await self._database.fetch(conversations.FIND, thread))
+        return bool(await self._ready.fetch(conversations.FIND, thread))
 
     async def create_message(
         self, conversation_id: int | str, user_id: str, user_name: str, user_handle: str
     ) -> int:
         row = conversations.message(conversation_id, user_id, user_name, user_handle)
-        message_id = await self._database.insert(conversations.CREATE_MESSAGE, row)
+        message_id = await self._ready.insert(conversations.CREATE_MESSAGE, row)
         if message_id is None:
             raise NotFoundError(f"there is no conversation {conversation_id}")
         return message_id
@@ -195,13 +188,13 @@ class Provider(BaseStorageProvider):
     async def get_message_blocks(
         self, conversation_id: int | str
     ) -> list[tuple[int | str, list[dict[str, Any]]]]:
-        rows = await self._database.fetch(blocks.GET_HISTORY, blocks.history(conversation_id))
+        rows = await self._ready.fetch(blocks.GET_HISTORY, blocks.history(conversation_id))
         if not rows:
             raise NotFoundError(f"there is no conversation {conversation_id}")
         return shapes.message_blocks(rows)
 
     async def get_messages_with_blocks(self, conversation_id: int | str) -> list[dict[str, Any]]:
-        rows = await self._database.fetch(blocks.GET_EVERYTHING, blocks.history(conversation_id))
+        rows = await self._ready.fetch(blocks.GET_EVERYTHING, blocks.history(conversation_id))
         if not rows:
             raise NotFoundError(f"there is no conversation {conversation_id}")
         return shapes.messages_with_blocks(rows)
@@ -215,7 +208,7 @@ class Provider(BaseStorageProvider):
         date_to: str | datetime | None = None,
     ) -> list[dict[str, Any]]:
         search = conversations.for_export(agent_name, handle, date_from, date_to)
-        return shapes.dicts(await self._database.fetch(*search))
+        return shapes.exported_conversations(await self._ready.fetch(*search))
 
     # Blocks
 
@@ -286,17 +279,17 @@ class Provider(BaseStorageProvider):
         )
 
     async def get_tool_call(self, tool_call_id: str) -> dict[str, Any] | None:
-        rows = await self._database.fetch(blocks.GET_TOOL_CALL, blocks.tool_call(tool_call_id))
+        rows = await self._ready.fetch(blocks.GET_TOOL_CALL, blocks.tool_call(tool_call_id))
         return shapes.tool_call(rows[0]) if rows else None
 
     async def _append(self, block: blocks.Append) -> int:
-        block_id = await self._database.insert(block.statement, block.parameters)
+        block_id = await self._ready.insert(block.insertion, block.parameters)
         if block_id is None:
             raise await self._missing_parent(block.parameters)
         return block_id
 
     async def _missing_parent(self, parameters: dict[str, Any]) -> NotFoundError:
-        if await self._database.fetch(blocks.FIND_MESSAGE, parameters):
+        if await self._ready.fetch(blocks.FIND_MESSAGE, parameters):
             return NotFoundError(f"there is no block {parameters['referred_id']}")
         return NotFoundError(f"there is no message {parameters['parent_id']}")
 
@@ -304,14 +297,15 @@ class Provider(BaseStorageProvider):
 
     async def upsert_heartbeat(self, agent_name: str, last_ping_pong_time: float) -> None:
         row = heartbeats.heartbeat(agent_name, last_ping_pong_time)
-        await self._database.upsert(self._put_heartbeat, row)
+        await self._ready.upsert(heartbeats.put, row)
 
     async def get_heartbeat(self, agent_name: str) -> dict[str, Any] | None:
-        rows = await self._database.fetch(heartbeats.GET, heartbeats.agent(agent_name))
-        return shapes.dicts(rows)[0] if rows else None
+        rows = await self._ready.fetch(heartbeats.GET, heartbeats.agent(agent_name))
+        return {"last_ping_pong_time": rows[0][0]} if rows else None
 
     # Beyond the contract
 
     async def count_rows(self) -> dict[str, int]:
         """Return the number of rows of each table, by the table's name."""
-        return shapes.dicts(await self._database.fetch(_COUNT_ROWS, {}))[0]
+        [counts] = await self._ready.fetch(_COUNT_ROWS, {})
+        return dict(zip(_COUNT_ROWS.selected_columns.keys(), counts, strict=True))

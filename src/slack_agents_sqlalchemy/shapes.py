@@ -1,47 +1,48 @@
 """Rows to the dicts that the host expects; no I/O."""
 
-import json
 from collections.abc import Mapping, Sequence
-from operator import attrgetter
+from operator import itemgetter
 from typing import Any
 
 from slack_agents.storage.base import OAuthClientRow, OAuthTokenRow
 
-from slack_agents_sqlalchemy.exact import json_equal
+from slack_agents_sqlalchemy.exact import json_equal, show_json
 from slack_agents_sqlalchemy.fast_path import Row
+from slack_agents_sqlalchemy.statements.blocks import EVERYTHING, USAGE
 
 type Rows = Sequence[Row]
-
-_USAGE = (
-    "model",
-    "version",
-    "input_tokens",
-    "output_tokens",
-    "cache_creation_input_tokens",
-    "cache_read_input_tokens",
-    "peak_single_call_input_tokens",
-    "estimated_cost_usd",
-)
-
-
-def dicts(rows: Rows) -> list[dict[str, Any]]:
-    """Shape rows as dicts by the names of their columns."""
-    return [row._asdict() for row in rows]
 
 
 def oauth_token(row: Row) -> OAuthTokenRow:
     """Shape a user's tokens."""
-    return OAuthTokenRow(**row._asdict())
+    access_token, refresh_token_enc, token_type, scopes, expires_at, created_at, updated_at = row
+    return OAuthTokenRow(
+        access_token=access_token,
+        refresh_token_enc=refresh_token_enc,
+        token_type=token_type,
+        scopes=scopes,
+        expires_at=expires_at,
+        created_at=created_at,
+        updated_at=updated_at,
+    )
 
 
 def oauth_client(row: Row) -> OAuthClientRow:
     """Shape a registered client."""
-    return OAuthClientRow(**row._asdict())
+    client_id, client_secret, metadata_json, authorization_server, created_at, updated_at = row
+    return OAuthClientRow(
+        client_id=client_id,
+        client_secret=client_secret,
+        metadata_json=metadata_json,
+        authorization_server=authorization_server,
+        created_at=created_at,
+        updated_at=updated_at,
+    )
 
 
 def list_items(rows: Rows) -> list[dict[str, Any]]:
     """Shape rows of (id, value) as items that carry their id."""
-    return [{**row.value, "id": str(row.id)} for row in rows]
+    return [{**value, "id": str(item_id)} for item_id, value in rows]
 
 
 def matches(rows: Rows, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -49,8 +50,10 @@ def matches(rows: Rows, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     Only those are kept whose fields equal the filters as JSON; None matches null and absent.
     """
-    ordered = sorted(rows, key=lambda row: (row.is_value, row.id))
-    shaped = [row.value if row.is_value else {**row.value, "id": str(row.id)} for row in ordered]
+    ordered = sorted(rows, key=itemgetter(0, 1))
+    shaped = [
+        value if is_value else {**value, "id": str(item_id)} for is_value, item_id, value in ordered
+    ]
     return [
         value
         for value in shaped
@@ -59,84 +62,115 @@ def matches(rows: Rows, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def tool_call(row: Row) -> dict[str, Any]:
-    """Shape a tool call as the host shows it: input readable, output as it came."""
+    """Shape a row of (name, input, output, is_error): input readable, output as it came."""
+    tool_name, tool_input, tool_output, is_error = row
     return {
-        "tool_name": row.tool_name,
-        "input_json": json.dumps(row.tool_input, indent=2, ensure_ascii=False),
-        "output_json": row.tool_output,
-        "is_error": bool(row.is_error),
+        "tool_name": tool_name,
+        "input_json": show_json(tool_input),
+        "output_json": tool_output,
+        "is_error": bool(is_error),
     }
+
+
+def exported_conversations(rows: Rows) -> list[dict[str, Any]]:
+    """Shape conversations as the export lists them."""
+    return [
+        {
+            "id": conversation_id,
+            "agent_name": agent_name,
+            "channel_id": channel_id,
+            "channel_name": channel_name,
+            "thread_id": thread_id,
+        }
+        for conversation_id, agent_name, channel_id, channel_name, thread_id in rows
+    ]
+
+
+# Where a history's row holds what; a message's own row has the user in place of a block's text,
+# tool_call_id and tool_name.
+_AT = {name: position for position, name in enumerate(EVERYTHING)}
+_MESSAGE_ID, _ID = _AT["message_id"], _AT["id"]
+_BLOCK_TYPE, _TEXT, _CONTENT = _AT["block_type"], _AT["text"], _AT["content"]
+_TOOL_CALL = slice(_AT["tool_call_id"], _AT["is_error"] + 1)
+_USER = slice(_AT["text"], _AT["tool_name"] + 1)
+_CREATED_AT, _SOURCE_FILE_ID = _AT["created_at"], _AT["source_file_id"]
+_FILENAME, _MIMETYPE, _SIZE_BYTES = _AT["filename"], _AT["mimetype"], _AT["size_bytes"]
+_USAGE = slice(_AT[USAGE[0]], _AT[USAGE[-1]] + 1)
 
 
 def message_blocks(rows: Rows) -> list[tuple[int | str, list[dict[str, Any]]]]:
     """Shape a conversation as the model will see it: (message id, blocks) by id."""
-    messages: dict[int, list[dict[str, Any]]] = {row.message_id: [] for row in _messages(rows)}
-    for row in _blocks(rows):
-        messages[row.message_id].append({"block_type": row.block_type, "content": _content(row)})
+    of_blocks, of_messages = _by_id(rows)
+    messages: dict[int, list[dict[str, Any]]] = {row[_MESSAGE_ID]: [] for row in of_messages}
+    for row in of_blocks:
+        block = {"block_type": row[_BLOCK_TYPE], "content": _content(row)}
+        messages[row[_MESSAGE_ID]].append(block)
     return list(messages.items())
 
 
 def messages_with_blocks(rows: Rows) -> list[dict[str, Any]]:
     """Shape a conversation as an export wants it: everything, messages and blocks by id."""
-    messages: dict[int, dict[str, Any]] = {
-        row.message_id: {
-            "id": row.message_id,
-            "user_id": row.user_id,
-            "user_name": row.user_name,
-            "user_handle": row.user_handle,
-            "created_at": row.message_created_at,
+    of_blocks, of_messages = _by_id(rows)
+    messages: dict[int, dict[str, Any]] = {}
+    for row in of_messages:
+        user_id, user_name, user_handle = row[_USER]
+        messages[row[_MESSAGE_ID]] = {
+            "id": row[_MESSAGE_ID],
+            "user_id": user_id,
+            "user_name": user_name,
+            "user_handle": user_handle,
+            "created_at": row[_CREATED_AT],
             "blocks": [],
         }
-        for row in _messages(rows)
-    }
-    for row in _blocks(rows):
-        messages[row.message_id]["blocks"].append(_block(row))
+    for row in of_blocks:
+        messages[row[_MESSAGE_ID]]["blocks"].append(_block(row))
     return list(messages.values())
 
 
-def _messages(rows: Rows) -> list[Row]:
-    of_messages = (row for row in rows if row.id is None and row.message_id is not None)
-    return sorted(of_messages, key=attrgetter("message_id"))
+def _by_id(rows: Rows) -> tuple[list[Row], list[Row]]:
+    """Tell a history's rows of blocks from those of messages, and sort each by id."""
+    of_blocks = [row for row in rows if row[_ID] is not None]
+    of_messages = [row for row in rows if row[_ID] is None and row[_MESSAGE_ID] is not None]
+    return sorted(of_blocks, key=itemgetter(_ID)), sorted(of_messages, key=itemgetter(_MESSAGE_ID))
 
 
-def _blocks(rows: Rows) -> list[Row]:
-    return sorted((row for row in rows if row.id is not None), key=attrgetter("id"))
+def _content(row: Row) -> dict[str, Any]:
+    match row[_BLOCK_TYPE]:
+        case "text" | "user_text":
+            return {"text": row[_TEXT]}
+        case "tool_use":
+            tool_call_id, tool_name, tool_input, tool_output, is_error = row[_TOOL_CALL]
+            return {
+                "tool_call_id": tool_call_id,
+                "tool_name": tool_name,
+                "tool_input": tool_input,
+                "tool_output": tool_output,
+                "is_error": bool(is_error),
+            }
+        case "usage":
+            return dict(zip(USAGE, row[_USAGE], strict=True))
+        case _:
+            content: dict[str, Any] = row[_CONTENT]
+            return content
 
 
 def _block(row: Row) -> dict[str, Any]:
     content = _content(row)
     block = {
-        "id": row.id,
-        "block_type": row.block_type,
+        "id": row[_ID],
+        "block_type": row[_BLOCK_TYPE],
         "content": content,
-        "created_at": row.created_at,
+        "created_at": row[_CREATED_AT],
     }
-    match row.block_type:
+    match row[_BLOCK_TYPE]:
         case "text" | "user_text":
-            block["source_file_id"] = row.source_file_id
+            block["source_file_id"] = row[_SOURCE_FILE_ID]
         case "file":
-            content.setdefault("filename", row.filename)
-            content.setdefault("mimeType", row.mimetype or "application/octet-stream")
-            block |= {"filename": row.filename, "size_bytes": row.size_bytes}
+            block["filename"] = filename = row[_FILENAME]
+            block["size_bytes"] = row[_SIZE_BYTES]
+            content.setdefault("filename", filename)
+            content.setdefault("mimeType", row[_MIMETYPE] or "application/octet-stream")
         case "user_file":
-            block |= {"filename": row.filename, "size_bytes": row.size_bytes}
+            block["filename"] = row[_FILENAME]
+            block["size_bytes"] = row[_SIZE_BYTES]
     return block
-
-
-def _content(row: Row) -> dict[str, Any]:
-    match row.block_type:
-        case "text" | "user_text":
-            return {"text": row.text}
-        case "tool_use":
-            return {
-                "tool_call_id": row.tool_call_id,
-                "tool_name": row.tool_name,
-                "tool_input": row.tool_input,
-                "tool_output": row.tool_output,
-                "is_error": bool(row.is_error),
-            }
-        case "usage":
-            return {name: getattr(row, name) for name in _USAGE}
-        case _:
-            content: dict[str, Any] = row.content
-            return content

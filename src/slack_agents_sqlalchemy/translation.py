@@ -11,10 +11,13 @@ from slack_agents_sqlalchemy.dialects import Backend, Fault, driver_error
 from slack_agents_sqlalchemy.errors import (
     AccessRefusedError,
     ConfigurationError,
+    DatabaseConflictError,
     DatabaseError,
+    DatabaseFullError,
     DatabaseTimeoutError,
     DatabaseUnavailableError,
     DuplicateKeyError,
+    LockTimeoutError,
     StorageError,
 )
 
@@ -24,17 +27,32 @@ class Attempt:
     """How far a call has come.
 
     Attributes:
+        deadline: The event loop's time at which it has taken too long.
         connected: It has a connection.
         sent: The values of the statement that was sent on the driver's own connection.
         lost: That connection was lost.
     """
 
+    deadline: float | None = None
     connected: bool = False
     sent: Sequence[Any] = ()
     lost: bool = False
 
 
-def translate(  # noqa: PLR0911 - one for each meaning
+_MEANINGS: dict[Fault, tuple[type[DatabaseError], str]] = {
+    Fault.UNAVAILABLE: (DatabaseUnavailableError, "cannot reach {where}: {what}. {if_away}"),
+    Fault.ACCESS_REFUSED: (AccessRefusedError, "{where} refuses access: {what}. {if_refused}"),
+    Fault.TIMED_OUT: (DatabaseTimeoutError, "{where} did not answer in time: {what}"),
+    Fault.LOCKED: (LockTimeoutError, "{where} is kept waiting by another transaction: {what}"),
+    Fault.CONFLICT: (DatabaseConflictError, "{where} preferred another transaction: {what}"),
+    Fault.FULL: (
+        DatabaseFullError,
+        "{where} has no room left: {what}; make room, and the next call works",
+    ),
+}
+
+
+def translate(
     error: Exception, backend: Backend, where: str, attempt: Attempt
 ) -> StorageError | None:
     """Return what an error means to a caller, or None where it is not the database's.
@@ -48,34 +66,41 @@ def translate(  # noqa: PLR0911 - one for each meaning
     if isinstance(error, StatementError) and isinstance(error.orig, StorageError):
         return error.orig  # a column type refused a value before it was sent
     cause = driver_error(error)
-    what = _first_line(cause)
-    match _fault(error, cause, backend, attempt):
-        case Fault.UNAVAILABLE:
-            return DatabaseUnavailableError(
-                f"cannot reach {where}: {what}. Is the database running, and is the URL right?"
-            )
-        case Fault.ACCESS_REFUSED:
-            return AccessRefusedError(
-                f"{where} refuses access: {what}. Check user, password, database name and rights."
-            )
-        case Fault.TIMED_OUT:
-            return DatabaseTimeoutError(f"{where} did not answer in time: {what}")
-        case Fault.OTHER if not attempt.connected and isinstance(error, TypeError):
-            return ConfigurationError(
-                f"{where} is opened by a driver that takes no such argument, "
-                f"in the URL or in connect_args: {error}"
-            )
-        case _ if isinstance(error, IntegrityError) or backend.is_duplicate(cause):
-            return DuplicateKeyError(f"{where} refused a row: {what}")
-        case _ if isinstance(error, SQLAlchemyError) or backend.error_code(cause) is not None:
-            return DatabaseError(f"{where} refused a statement: {what}")
+    what = _kind(cause, backend) if backend.repeats_row(cause) else _first_line(cause)
+    fault = _fault(error, cause, backend, attempt)
+    if fault in _MEANINGS:
+        kind, text = _MEANINGS[fault]
+        advice = {"if_away": backend.when_unreachable, "if_refused": backend.when_refused}
+        return kind(text.format(where=where, what=what, **advice))
+    if not attempt.connected and isinstance(error, TypeError | ValueError | OverflowError):
+        return unusable(where, error)
+    if isinstance(error, IntegrityError) or backend.is_duplicate(cause):
+        return DuplicateKeyError(f"{where} refused a row: {what}")
+    if isinstance(error, SQLAlchemyError) or backend.error_code(cause) is not None:
+        return DatabaseError(f"{where} refused a statement: {what}{backend.advice(cause)}")
     return None
 
 
+def unusable(where: str, error: Exception) -> ConfigurationError:
+    """Return the error of an argument that no driver can connect with."""
+    if isinstance(error, TypeError):
+        return ConfigurationError(
+            f"{where} is opened by a driver that takes no such argument, "
+            f"in the URL or in connect_args: {error}"
+        )
+    # Without its text, which may be about the password and repeat a part of it.
+    return ConfigurationError(
+        f"no connection can be made to {where}, as it is written ({type(error).__name__}): look at "
+        "its host, port, user, password and database, at what follows the ?, and at connect_args"
+    )
+
+
 def presentable(error: Exception, backend: Backend) -> Exception | None:
-    """Return the error as the cause of another, or None where its text repeats a row."""
+    """Return the error as the cause of another, or None where it repeats a row or a password."""
     of_data = isinstance(error, IntegrityError | DataError) or backend.repeats_row(error)
-    return None if of_data else error
+    # Not that of a certificate, which is a ValueError and an OSError.
+    of_argument = isinstance(error, ValueError) and not isinstance(error, OSError)
+    return None if of_data or of_argument else error
 
 
 def _fault(error: Exception, cause: BaseException, backend: Backend, attempt: Attempt) -> Fault:
@@ -88,6 +113,11 @@ def _fault(error: Exception, cause: BaseException, backend: Backend, attempt: At
     if fault is Fault.OTHER and not attempt.connected and isinstance(error, DBAPIError):
         return Fault.UNAVAILABLE  # some drivers give no code before they are connected
     return fault
+
+
+def _kind(error: BaseException, backend: Backend) -> str:
+    """Name an error whose text may show what was to be stored."""
+    return f"{type(error).__name__} {backend.error_code(error)}"
 
 
 def _first_line(error: BaseException) -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url
 
-from slack_agents_sqlalchemy import DatabaseError, Provider
+from slack_agents_sqlalchemy import ConfigurationError, DatabaseError, Provider
+from slack_agents_sqlalchemy.dialects import backend
+from slack_agents_sqlalchemy.translation import presentable
 
 SERVERS = ["postgresql", "mariadb"]
 
@@ -83,6 +86,49 @@ async def test_a_wrong_password_is_an_error_that_hides_it(fresh_url: str):
     assert "sesame" not in "".join(traceback.format_exception(error))
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:sesame@db..example/a",
+        "postgresql+psycopg://u:sesame@db..example/a",
+        f"postgresql://u:sesame@{'a' * 64}.example/a",
+        "postgresql://u:sesame@127.0.0.1:99999/a",
+        "postgresql://u:sesame@/a?host=db..example:1&host=127.0.0.1:1",
+        "mysql://u:sesame@db..example/a",
+        "mariadb+asyncmy://u:sesame@db..example/a",
+        "mariadb+pymysql://u:sesame@db..example/a",
+        "mariadb://u:sesame@127.0.0.1:99999/a",
+        "mariadb+asyncmy://u:sesame@127.0.0.1:99999/a",
+        "mariadb://u:sesame@127.0.0.1/a?connect_timeout=abc",
+        "mariadb+pymysql://u:sesame@127.0.0.1/a?connect_timeout=abc",
+    ],
+)
+async def test_what_no_driver_can_take_is_an_error_that_says_where_to_look(url: str):
+    with pytest.raises(ConfigurationError, match=r"host, port.*connect_args") as unusable:
+        await Provider(url=url, connect_timeout=2).initialize()
+    assert make_url(url).render_as_string().partition("://")[2] in str(unusable.value)
+    assert "sesame" not in "".join(traceback.format_exception(unusable.value))
+
+
+@pytest.mark.parametrize("backend", ["mariadb"], indirect=True)
+@pytest.mark.parametrize("driver", ["aiomysql", "asyncmy", "pymysql"])
+async def test_a_password_that_the_driver_cannot_write_is_an_error_that_hides_it(
+    fresh_url: str, driver: str
+):
+    url = make_url(fresh_url).set(drivername=f"mariadb+{driver}", password="sesame\N{KEY}")
+    with pytest.raises((ConfigurationError, PermissionError)) as refused:
+        await Provider(url=url).initialize()
+    assert refused.value.__suppress_context__ or refused.value.__cause__
+    assert not isinstance(refused.value.__cause__, UnicodeError)  # whose object is the password
+    assert "sesame" not in "".join(traceback.format_exception(refused.value))
+
+
+async def test_a_sqlite_path_with_a_nul_is_an_error_that_says_where_to_look(tmp_path: Path):
+    with pytest.raises(ConfigurationError, match="connect_args"):
+        await Provider(url=URL.create("sqlite", database=f"{tmp_path}/a\0b.db")).initialize()
+    assert list(tmp_path.iterdir()) == []
+
+
 async def test_a_sqlite_file_in_a_folder_that_does_not_exist_is_a_connection_error(tmp_path: Path):
     error = await refusal(f"sqlite:///{tmp_path / 'missing' / 'agents.db'}")
     assert isinstance(error, ConnectionError)
@@ -114,3 +160,10 @@ async def test_a_start_that_failed_can_be_tried_again(tmp_path: Path):
     await provider.set("namespace", "key", {"stored": True})
     assert await provider.get("namespace", "key") == {"stored": True}
     await provider.close()
+
+
+def test_a_certificate_that_is_refused_stays_the_cause_and_a_password_that_cannot_be_written_not():
+    refused = ssl.SSLCertVerificationError(1, "certificate verify failed")  # a ValueError too
+    assert presentable(refused, backend("postgresql")) is refused
+    unwritable = UnicodeEncodeError("latin-1", "sesame\N{KEY}", 6, 7, "ordinal not in range(256)")
+    assert presentable(unwritable, backend("mysql")) is None

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
 from slack_agents.config import load_plugin
-from sqlalchemy import make_url
+from sqlalchemy import NullPool, make_url
 
 from slack_agents_sqlalchemy import ConfigurationError, DriverMissingError, Provider
+from slack_agents_sqlalchemy.dialects import backend
 from slack_agents_sqlalchemy.options import Options, describe, parse_options, parse_url
 
 
@@ -77,7 +79,9 @@ def test_a_driver_that_is_not_installed_is_an_error_with_the_command_that_instal
 
 
 def test_the_sslmode_of_libpq_is_understood_by_asyncpg_too():
-    assert parse_url("postgres://host/agents?sslmode=require").query == {"ssl": "require"}
+    url = parse_url("postgres://host/agents?sslmode=require")
+    of_driver = backend(url.get_backend_name()).for_driver(url)
+    assert of_driver.query == {"dsn": "postgresql:///?sslmode=require"}
 
 
 @pytest.mark.parametrize("url", ["mysql://root@127.0.0.1", "mariadb://root@127.0.0.1/"])
@@ -92,10 +96,49 @@ def test_a_password_that_is_not_percent_encoded_is_an_error_that_hides_it():
     assert "me/street" not in str(unencoded.value)
 
 
-@pytest.mark.parametrize("name", ["isolation_level", "pool_reset_on_return", "connect_args"])
+@pytest.mark.parametrize(
+    "name", ["isolation_level", "execution_options", "pool_reset_on_return", "connect_args"]
+)
 def test_an_engine_option_that_the_provider_relies_on_is_refused(name: str):
     with pytest.raises(ConfigurationError, match=name):
         Provider(url="sqlite://", engine_options={name: None})
+
+
+@pytest.mark.parametrize("name", ["pool_size", "max_overflow"])
+def test_the_size_of_the_pool_is_refused_as_an_engine_option_and_named_as_an_option(name: str):
+    with pytest.raises(ConfigurationError, match=rf"{name}.*option 'pool_size'"):
+        Provider(url="postgresql+psycopg2://host/agents", engine_options={name: 3})
+
+
+@pytest.mark.parametrize(
+    ("backend", "driver"),
+    [
+        ("postgresql", "postgresql+asyncpg"),
+        ("postgresql", "postgresql+psycopg2"),
+        ("mariadb", "mariadb+aiomysql"),
+        ("mariadb", "mariadb+pymysql"),
+    ],
+    indirect=["backend"],
+)
+@pytest.mark.parametrize("poolclass", [NullPool, "NullPool"], ids=["class", "name"])
+async def test_a_pool_of_another_class_may_be_chosen(
+    fresh_url: str, driver: str, poolclass: object
+):
+    url = make_url(fresh_url).set(drivername=driver)
+    provider = Provider(url=url, pool_size=2, engine_options={"poolclass": poolclass})
+    await provider.initialize()
+    await asyncio.gather(*(provider.append("plugin", "key", {"n": n}) for n in range(8)))
+    assert isinstance(provider.engine.pool, NullPool)
+    assert len(await provider.get_list("plugin", "key")) == 8
+    await provider.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "poolclass"), [("sqlite:///:memory:", NullPool), ("postgresql://host/a", "NoPool")]
+)
+async def test_a_pool_that_cannot_serve_is_an_error_that_says_so(url: str, poolclass: object):
+    with pytest.raises(ConfigurationError, match="'poolclass'"):
+        await Provider(url=url, engine_options={"poolclass": poolclass}).initialize()
 
 
 async def test_an_argument_that_the_driver_does_not_take_is_an_error_that_says_where(

@@ -25,6 +25,7 @@ TEXTS = [
     "high \ud83d alone",
     "low \ude00 alone",
     "\ude00\ud83d in the wrong order",
+    "\ud83d\ude00 in the right order",
     "\0 and \ud800 together",
     "😀",
     "👩‍🔬👨‍👩‍👧‍👦🇨🇭",
@@ -35,6 +36,7 @@ TEXTS = [
     "\ufffe\uffff\ufdd0 noncharacters",
     "\ufdd0noncharacter first",
     '\ufdd0"text"',
+    "\ufdd0d83d and \ufdd0fdd0",
     "\U0010ffff",
     "\u202eright to left\u202c",
     "שלום مرحبا",
@@ -145,9 +147,22 @@ JSON_OBJECTS: dict[str, dict[str, Any]] = {
 }
 
 
-def nested(depth: int) -> dict[str, Any]:
+#: What databases refuse, cut off or replace, and what marks it where it is stored otherwise.
+WORST_CHARACTERS = "\0\ud83d\ude00\ufdd0"
+
+#: The characters of all the above, for texts and keys that Hypothesis makes.
+CHARACTERS = sorted(set("".join(TEXTS + LOOKALIKES)))
+
+#: Numbers that JSON libraries bend by their sign, exponent or last digit.
+NUMBERS = [-0.0, 1e16, 1e22, 5e-324, 2**53 + 1, 2**63 - 1, -(2**63)]
+
+#: Integers that JSON libraries refuse, or read as floats.
+BIG_INTEGERS = [2**64, -(2**63) - 1, 10**300]
+
+
+def nested(depth: int, bottom: Any = "bottom") -> dict[str, Any]:
     """Return an object inside lists inside objects, this many levels deep."""
-    value: Any = "bottom"
+    value = bottom
     for level in range(depth):
         value = {"down": value} if level % 2 == depth % 2 else [value]
     return {"top": value}
@@ -391,7 +406,7 @@ async def _query_field(storage: BaseStorageProvider, key: str) -> Any:
 
 
 async def _put_field_name(storage: BaseStorageProvider, key: str, number: int) -> None:
-    await storage.set("plugin", str(number), {key: "found", "n " + key: number})
+    await storage.set("plugin", f"field {number}", {key: "found", "n " + key: number})
 
 
 async def _query_field_name(storage: BaseStorageProvider, key: str) -> Any:
@@ -417,16 +432,18 @@ def _conversation_of(name: str) -> tuple[Put, Get]:
 
 
 async def _put_agent(storage: BaseStorageProvider, key: str, number: int) -> None:
-    await storage.get_or_create_conversation(key, "C1", str(number))
+    await storage.get_or_create_conversation(key, "exported", str(number))
 
 
 async def _export_agent(storage: BaseStorageProvider, key: str) -> Any:
     conversations = await storage.get_conversations_for_export(key)
-    return only([int(conversation["thread_id"]) for conversation in conversations])
+    # Other ways to use the key have threads of this agent in other channels.
+    threads = [it["thread_id"] for it in conversations if it["channel_id"] == "exported"]
+    return only(list(map(int, threads)))
 
 
 async def _put_handle(storage: BaseStorageProvider, key: str, number: int) -> None:
-    conversation_id = await storage.get_or_create_conversation("agent", "C1", str(number))
+    conversation_id = await storage.get_or_create_conversation("agent", "exported", str(number))
     await storage.create_message(conversation_id, "U1", "Ada", key)
 
 

@@ -186,6 +186,7 @@ NO_JSON: dict[str, Any] = {
     "NaN": {"a": math.nan},
     "infinity": {"a": math.inf},
     "minus infinity": {"a": [-math.inf]},
+    "an integer of more digits than Python writes": {"a": 10**5_000},
     "bytes": {"a": b"x"},
     "bytearray": {"a": bytearray(b"x")},
     "memoryview": {"a": memoryview(b"x")},

@@ -70,12 +70,6 @@ async def test_close_before_initialize_is_no_error(new_provider: Any) -> None:
     await storage.close()
 
 
-async def test_only_a_storage_in_memory_does_not_support_export(
-    storage: BaseStorageProvider, backend: str
-) -> None:
-    assert storage.supports_export is (backend != "sqlite-memory")
-
-
 async def write_all(storage: BaseStorageProvider) -> Id:
     """Store something of every kind; return the conversation's id."""
     await storage.set("plugin", "key", {"a": 1})
@@ -136,16 +130,3 @@ async def test_a_process_that_ends_leaves_the_others_working(new_provider: Any) 
     conversation_id = await write_all(one)
     await one.close()
     assert all(await read_all(two, conversation_id))
-
-
-@pytest.mark.parametrize("backend", ["sqlite-memory"], indirect=True)
-async def test_storages_in_memory_are_apart_and_end_with_their_provider(
-    new_provider: Any,
-) -> None:
-    one, two = await new_provider(), await new_provider()
-    conversation_id = await write_all(one)
-    assert all(await read_all(one, conversation_id))
-    assert await two.query("plugin", {}) == []
-    await one.close()
-    restarted = await new_provider()
-    assert await restarted.query("plugin", {}) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -320,3 +321,18 @@ async def test_a_filter_does_not_hold_for(
     await storage.append("plugin", "key", stored)
     await storage.set("plugin", "key", stored)
     assert await storage.query("plugin", filters) == []
+
+
+async def test_a_value_is_stored_as_it_was_when_the_call_was_made(
+    storage: BaseStorageProvider,
+) -> None:
+    value, item = {"state": "one"}, {"state": "one"}
+    calls = [
+        asyncio.create_task(storage.set("plugin", "key", value)),
+        asyncio.create_task(storage.append("plugin", "list", item)),
+    ]
+    await asyncio.sleep(0)
+    value["state"] = item["state"] = "two"
+    await asyncio.gather(*calls)
+    assert await storage.get("plugin", "key") == {"state": "one"}
+    assert [item["state"] for item in await storage.get_list("plugin", "list")] == ["one"]

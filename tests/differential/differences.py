@@ -18,7 +18,7 @@ from typing import Any
 
 from slack_agents.storage import postgres
 
-from benchmarks.primitives_only import PrimitivesOnly
+from benchmarks.contenders import PrimitivesOnly
 from tests.differential.views import View
 
 TOOL_FILE = "file"

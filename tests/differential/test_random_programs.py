@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from slack_agents.storage.base import BaseStorageProvider
 
-from benchmarks.primitives_only import PrimitivesOnly
+from benchmarks.contenders import PrimitivesOnly
 from slack_agents_sqlalchemy import Provider
 from tests.differential.differences import BuiltInPostgreSQL, Defaults, comparable
 from tests.differential.programs import (

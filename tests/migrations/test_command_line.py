@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from slack_agents_sqlalchemy import migrations
+from slack_agents_sqlalchemy import Provider, SchemaOutdatedError, migrations
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -83,3 +83,43 @@ def test_a_url_of_no_use_is_one_line_that_helps(url: str, said: str):
     assert said in output
     assert "sesame" not in output
     assert len(output.splitlines()) == 1
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+@pytest.mark.parametrize(
+    "upgrade",
+    [
+        "slack-agents-db upgrade --schema agent_one --no-prepared-statements",
+        "alembic -x schema=agent_one -x prepared_statements=false upgrade head",
+    ],
+)
+async def test_an_agent_with_a_schema_is_satisfied_by_the_command_that_its_error_names(
+    fresh_url: str, upgrade: str
+):
+    agent = Provider(url=fresh_url, schema="agent_one", prepared_statements=False, migrate="verify")
+    with pytest.raises(SchemaOutdatedError) as outdated:
+        await agent.initialize()
+    named = "slack-agents-db upgrade --url <database URL> --schema agent_one"
+    assert f"{named} --no-prepared-statements" in str(outdated.value)
+    check = ("slack-agents-db", "check", "--schema", "agent_one")
+    status, output = command(*check, url=fresh_url)
+    assert (status, "--schema agent_one" in output) == (1, True), output
+
+    status, output = command(*upgrade.split(), url=fresh_url)
+    assert status == 0, output
+    await agent.initialize()
+    await agent.close()
+    assert command(*check, url=fresh_url)[0] == 0
+    current = command("slack-agents-db", "current", "--schema", "agent_one", url=fresh_url)
+    assert current == (0, f"{migrations.HEAD}\n")
+    assert command("slack-agents-db", "current", url=fresh_url) == (0, "no schema yet\n")
+
+
+@pytest.mark.parametrize("backend", ["sqlite-file", "mariadb"], indirect=True)
+@pytest.mark.parametrize(
+    "upgrade", ["slack-agents-db upgrade --schema one", "alembic -x schema=one upgrade head"]
+)
+def test_a_schema_where_there_is_none_is_an_error_that_says_so(fresh_url: str, upgrade: str):
+    status, output = command(*upgrade.split(), url=fresh_url)
+    assert status == 1
+    assert "storage option 'schema'" in output

@@ -19,12 +19,13 @@ from slack_agents_sqlalchemy import (
     DatabaseError,
     DatabaseUnavailableError,
     MigrationLockedError,
+    NotInitializedError,
     Provider,
     SchemaOutdatedError,
     SchemaTooNewError,
     migrations,
 )
-from slack_agents_sqlalchemy.models import VERSION_TABLE, Base
+from slack_agents_sqlalchemy.tables import VERSION_TABLE, metadata
 from tests.conftest import NewProvider
 from tests.migrations.schema import describe_schema, table_names
 
@@ -288,8 +289,8 @@ async def test_a_migration_that_was_cut_off_is_taken_up_where_it_stopped(
 
     def made_and_declared(connection: Connection) -> tuple[object, object]:
         migrated = describe_schema(connection)
-        Base.metadata.drop_all(connection)
-        Base.metadata.create_all(connection)
+        metadata.drop_all(connection)
+        metadata.create_all(connection)
         return migrated, describe_schema(connection)
 
     migrated, declared = await provider._database.run(made_and_declared)
@@ -349,3 +350,19 @@ def enter(lock: AbstractContextManager[None]) -> ExitStack:
     entered = ExitStack()
     entered.enter_context(lock)
     return entered
+
+
+async def test_a_call_while_initialize_still_migrates_is_a_runtime_error(fresh_url: str):
+    storage = Provider(url=fresh_url)
+    starting = asyncio.create_task(storage.initialize())
+    refused_while_open = 0
+    while not starting.done():
+        try:
+            await storage.get("namespace", "key")
+        except NotInitializedError:
+            refused_while_open += storage._database.is_open
+            await asyncio.sleep(0)
+    await starting
+    assert refused_while_open
+    assert await storage.get("namespace", "key") is None
+    await storage.close()

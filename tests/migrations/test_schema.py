@@ -9,7 +9,7 @@ from sqlalchemy import Connection, inspect, text
 
 from alembic import command
 from slack_agents_sqlalchemy import Provider, migrations
-from slack_agents_sqlalchemy.models import TABLE_PREFIX, VERSION_TABLE, Base
+from slack_agents_sqlalchemy.tables import TABLE_PREFIX, VERSION_TABLE, metadata
 from tests.migrations.schema import describe_schema, table_names
 
 
@@ -22,8 +22,8 @@ async def opened(url: str) -> Provider:
 async def test_the_models_and_the_migrated_tables_are_equal(fresh_url: str):
     def compare(connection: Connection) -> None:
         migrated = describe_schema(connection)
-        Base.metadata.drop_all(connection)
-        Base.metadata.create_all(connection)
+        metadata.drop_all(connection)
+        metadata.create_all(connection)
         assert migrated == describe_schema(connection)
 
     provider = await opened(fresh_url)
@@ -39,7 +39,7 @@ async def test_autogenerate_finds_nothing_to_migrate(fresh_url: str):
             "compare_type": True,
         }
         context = MigrationContext.configure(connection, opts=options)
-        return list(compare_metadata(context, Base.metadata))
+        return list(compare_metadata(context, metadata))
 
     provider = await opened(fresh_url)
     assert await provider._database.run(differences) == []

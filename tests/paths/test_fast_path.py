@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from slack_agents.storage.base import OAuthTokenRow
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, QueuePool, event
 
-from slack_agents_sqlalchemy import DatabaseError, Provider
+from slack_agents_sqlalchemy import DatabaseError, Provider, pooling
 
 AGENT = "agent"
 
@@ -110,16 +112,91 @@ async def cut_off_others(provider: Provider) -> None:
 
 @pytest.mark.parametrize("backend", ["postgresql", "mariadb"], indirect=True)
 @pytest.mark.parametrize("watch", [False, True], ids=["fast", "ordinary"])
-async def test_a_connection_that_was_cut_off_is_replaced(fresh_url: str, watch: bool):
+async def test_no_caller_notices_that_every_connection_was_cut_off(fresh_url: str, watch: bool):
     storage, other = Provider(url=fresh_url), Provider(url=fresh_url)
     await storage.initialize()
-    await storage.set("namespace", "key", {"kept": True})
+    await asyncio.gather(
+        *(storage.set("namespace", f"key {number}", {"n": number}) for number in range(10))
+    )
+    await other.initialize()
+    if watch:
+        event.listen(storage.engine, "before_cursor_execute", lambda *_: None)
+    await cut_off_others(other)
+    got = await asyncio.gather(*(storage.get("namespace", f"key {number}") for number in range(10)))
+    assert got == [{"n": number} for number in range(10)]
+    await cut_off_others(other)
+    conversation = await storage.get_or_create_conversation(AGENT, "C1", "1.0", "general")
+    await cut_off_others(other)
+    message = await storage.create_message(conversation, "U1", "Ada", "ada")
+    await cut_off_others(other)
+    await storage.append_text_block(message, "hello")
+    [exported] = await storage.get_messages_with_blocks(conversation)
+    assert [block["content"] for block in exported["blocks"]] == [{"text": "hello"}]
+    await storage.close()
+    await other.close()
+
+
+@pytest.mark.parametrize("backend", ["postgresql", "mariadb"], indirect=True)
+@pytest.mark.parametrize("watch", [False, True], ids=["fast", "ordinary"])
+async def test_a_connection_that_was_idle_for_long_is_looked_at_before_it_is_used(
+    fresh_url: str, watch: bool, monkeypatch: pytest.MonkeyPatch
+):
+    storage, other = Provider(url=fresh_url), Provider(url=fresh_url)
+    await storage.initialize()
+    await asyncio.gather(
+        *(storage.set("namespace", f"key {number}", {"n": number}) for number in range(5))
+    )
     await other.initialize()
     await cut_off_others(other)
     if watch:
         event.listen(storage.engine, "before_cursor_execute", lambda *_: None)
-    with pytest.raises(ConnectionError):
-        await storage.get("namespace", "key")
-    assert await storage.get("namespace", "key") == {"kept": True}
+    monkeypatch.setattr(pooling, "_IDLE_SECONDS", 0.0)
+    got = await asyncio.gather(*(storage.get("namespace", f"key {number}") for number in range(5)))
+    assert got == [{"n": number} for number in range(5)]
     await storage.close()
     await other.close()
+
+
+@pytest.mark.parametrize("backend", ["postgresql", "mariadb"], indirect=True)
+@pytest.mark.parametrize(
+    "engine_options",
+    [
+        {"pool_pre_ping": True},
+        {"pool_recycle": 0},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+async def test_the_fast_path_works_with_the_options_of_the_pool(
+    fresh_url: str, engine_options: dict[str, Any]
+):
+    storage = Provider(url=fresh_url, pool_size=1, engine_options=engine_options)
+    await storage.initialize()
+    for _ in range(2):
+        await asyncio.gather(
+            *(storage.set("namespace", f"key {number}", {"n": number}) for number in range(6))
+        )
+        assert len(await storage.query("namespace", {})) == 6
+    pool = storage.engine.pool
+    assert isinstance(pool, QueuePool)
+    assert pool.checkedout() == 0
+    await storage.close()
+
+
+@pytest.mark.parametrize("backend", ["postgresql", "mariadb"], indirect=True)
+@pytest.mark.parametrize("watch", [False, True], ids=["fast", "ordinary"])
+async def test_callers_that_wait_for_a_connection_get_one_in_turn(fresh_url: str, watch: bool):
+    # With one connection each turn is everybody's; with more, a slow one would hold its caller up.
+    storage = Provider(url=fresh_url, pool_size=1)
+    await storage.initialize()
+    if watch:
+        event.listen(storage.engine, "before_cursor_execute", lambda *_: None)
+    turns: list[int] = []
+
+    async def call_on(caller: int) -> None:
+        for _ in range(50):
+            await storage.get("namespace", "key")
+            turns.append(caller)
+
+    await asyncio.gather(*(call_on(caller) for caller in range(4)))
+    assert turns == [0, 1, 2, 3] * 50
+    await storage.close()

@@ -2,9 +2,24 @@
 
 from functools import cache
 
-from slack_agents_sqlalchemy.dialects.generic import Backend, Fault, Timestamp, Upsert, driver_error
+from slack_agents_sqlalchemy.dialects.columns import Timestamp
+from slack_agents_sqlalchemy.dialects.faults import Fault, driver_error
+from slack_agents_sqlalchemy.dialects.generic import Backend, Scratch
+from slack_agents_sqlalchemy.dialects.insertions import InsertUnder
+from slack_agents_sqlalchemy.dialects.transactions import pause
+from slack_agents_sqlalchemy.dialects.upserts import Upsert
 
-__all__ = ["Backend", "Fault", "Timestamp", "Upsert", "backend", "driver_error"]
+__all__ = [
+    "Backend",
+    "Fault",
+    "InsertUnder",
+    "Scratch",
+    "Timestamp",
+    "Upsert",
+    "backend",
+    "driver_error",
+    "pause",
+]
 
 
 @cache

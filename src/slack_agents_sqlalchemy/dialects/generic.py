@@ -1,73 +1,44 @@
 """The generic road: what works on any SQLAlchemy dialect, and what the others refine."""
 
-from collections.abc import Callable, Iterator, Sequence
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from enum import Enum, auto
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    Executable,
-    MetaData,
-    String,
-    Table,
-    Text,
-    bindparam,
-    insert,
-    text,
-    update,
-)
+from sqlalchemy import ColumnElement, MetaData, String, Table, bindparam
 from sqlalchemy.engine import URL, Connection, Dialect
 from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlalchemy.types import TypeEngine
 
-from slack_agents_sqlalchemy.errors import MigrationLockedError
-
-type Upsert = Executable | Callable[[Connection, dict[str, Any]], None]
-"""One statement where the dialect has one for it, else a function of a connection and the row."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class Fault(Enum):
-    """What a driver's error means to a caller."""
-
-    UNAVAILABLE = auto()  # no connection, or it was lost
-    ACCESS_REFUSED = auto()  # user, password, database name or a missing right
-    TIMED_OUT = auto()  # a lock or the statement took longer than allowed
-    OTHER = auto()
+from slack_agents_sqlalchemy.dialects.columns import LikePattern, Timestamp, largest_text_type
+from slack_agents_sqlalchemy.dialects.faults import (
+    Fault,
+    classify_sqlstate,
+    driver_error,
+    is_passing,
+    sqlstate,
+)
+from slack_agents_sqlalchemy.dialects.insertions import InsertUnder, insert_in_two_steps
+from slack_agents_sqlalchemy.dialects.transactions import transact
+from slack_agents_sqlalchemy.dialects.upserts import Upsert, update_else_insert
+from slack_agents_sqlalchemy.errors import ConfigurationError, MigrationLockedError
 
 
-class Timestamp:
-    """Microseconds since 1970 in an integer column: exact on every database."""
+class Scratch(NamedTuple):
+    """Where to try things out beside a database that is somebody's.
 
-    def column_type(self) -> TypeEngine[Any]:
-        """Return the type of the column."""
-        return BigInteger()
+    Attributes:
+        url: The database to connect to.
+        schema: The schema that takes the tables, made when they are.
+        create: What to run before, on the database that was named.
+        drop: What to run afterwards, on the same; None where the tables themselves must go.
+    """
 
-    def to_database(self, value: datetime) -> Any:
-        """Convert an aware UTC time to what the column takes."""
-        return (value - _EPOCH) // timedelta(microseconds=1)
-
-    def from_database(self, value: Any) -> datetime:
-        """Convert what the column gives to an aware UTC time."""
-        return _EPOCH + timedelta(microseconds=int(value))
-
-
-class LikePattern(TypeDecorator[str]):
-    """A text that LIKE shall find anywhere in another."""
-
-    ESCAPE = "/"
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        for special in (self.ESCAPE, "%", "_"):
-            value = value and value.replace(special, self.ESCAPE + special)
-        return f"%{value}%"
+    url: URL
+    schema: str | None = None
+    create: str | None = None
+    drop: str | None = None
 
 
 class Backend:
@@ -80,11 +51,24 @@ class Backend:
     integer_key_is_row_number = False
     """Whether a primary key of type INTEGER is the table's own row number."""
     timestamp = Timestamp()
+    autocommits = False
+    """Whether its connections can be put in AUTOCOMMIT; not every dialect has that."""
+    empty_text_is_null = True
+    """Whether the database may take an empty text for NULL, as Oracle does."""
+
+    is_known = False
+    """Whether somebody has looked at what it does with text; else that is tried with new tables."""
+    needs: Sequence[tuple[str, tuple[int, ...], str]] = ()
+    """Versions that this package works with: (database, oldest, what the one before lacks)."""
+
+    def product(self, dialect: Dialect) -> str:
+        """Return the name of the database, where one dialect serves several."""
+        return dialect.name
 
     # Connections
 
     def complete(self, url: URL) -> URL:
-        """Return the URL with its driver, and as that driver understands it.
+        """Return the URL with its driver.
 
         Raises:
             ConfigurationError: The URL lacks something.
@@ -92,6 +76,10 @@ class Backend:
         if "+" in url.drivername or self.default_driver is None:
             return url
         return url.set(drivername=f"{url.drivername}+{self.default_driver}")
+
+    def for_driver(self, url: URL) -> URL:
+        """Return the URL as its driver understands it; it is shown as the user wrote it."""
+        return url
 
     keeps_one_connection = False
     """Whether one connection serves all calls, so that it must outlive a cancelled one."""
@@ -104,6 +92,12 @@ class Backend:
         """Return whether connecting would make the database, which is not there yet."""
         return False
 
+    def make_private(self, url: URL) -> None:
+        """Make what connecting would make for everybody to read, so that only its owner can."""
+
+    has_synchronous = False
+    """Whether the option ``synchronous`` means something to it."""
+
     def engine_arguments(self, url: URL, pool_size: int) -> dict[str, Any]:
         """Return arguments of ``create_engine`` that this dialect needs."""
         return {"pool_size": pool_size, "max_overflow": 0, "pool_use_lifo": True}
@@ -114,8 +108,93 @@ class Backend:
         """Return arguments of the driver's ``connect``; time-outs are in seconds."""
         return {}
 
-    def prepare_connection(self, dbapi_connection: Any) -> None:
-        """Set up a new driver connection."""
+    def silence_arguments(self, driver: str, limit: float) -> dict[str, Any]:
+        """Return arguments of the driver's ``connect`` that have it give a silent server up.
+
+        Args:
+            driver: Its name; for one that takes no such arguments its socket is used.
+            limit: Seconds without a sign of life.
+        """
+        return {}
+
+    def tls_arguments(self, url: URL) -> dict[str, Any]:
+        """Return arguments of the driver's ``connect`` that say what the URL says of TLS.
+
+        Only where the driver does not understand it itself.
+        """
+        return {}
+
+    def schema_arguments(self, driver: str, schema: str) -> dict[str, Any]:
+        """Return arguments of the driver's ``connect`` that put the tables in a schema.
+
+        Raises:
+            ConfigurationError: There is no way to say it.
+        """
+        raise ConfigurationError(
+            f"storage option 'schema' is for PostgreSQL; with the driver {driver} name the "
+            "database in the URL, or use 'connect_args'"
+        )
+
+    def unprepared_arguments(self, driver: str) -> dict[str, Any]:
+        """Return arguments of the driver's ``connect`` that have it prepare no statements."""
+        return {}
+
+    def prepares_apart(self, driver: str) -> bool:
+        """Return whether a driver that keeps no statement still prepares in a trip of its own.
+
+        Where connections are shared by transaction, only a transaction keeps the two together.
+        """
+        return False
+
+    when_unreachable = "Is the database running, and is the URL right?"
+    when_refused = "Check user, password, database name and rights."
+
+    def advice(self, error: BaseException) -> str:
+        """Return what to do about a driver's error, where that is known."""
+        return ""
+
+    def servers(self, url: URL) -> Sequence[dict[str, Any]]:
+        """Return the servers that a URL lists, unless the driver goes through them as it should.
+
+        Returns:
+            For each the arguments of the driver's ``connect`` that name it.
+        """
+        return ()
+
+    def server_count(self, url: URL) -> int:
+        """Return how many servers a new connection may have to be tried with."""
+        return max(len(self.servers(url)), 1)
+
+    def limits_connecting(self, driver: str) -> bool:
+        """Return whether the driver's limit lasts until a server lets it in, and is each one's."""
+        return False
+
+    def require_service(self, dbapi_connection: Any) -> None:
+        """Look whether one of several servers may be used, and set the new connection up for it.
+
+        Raises:
+            DatabaseUnavailableError: Another one is to be used.
+        """
+
+    def prepare_connection(self, dbapi_connection: Any, info: dict[str, Any]) -> None:
+        """Set up a new driver connection.
+
+        Args:
+            dbapi_connection: As SQLAlchemy adapts it.
+            info: Its :attr:`sqlalchemy.engine.Connection.info`, with the ``url``, the option
+                ``command_timeout``, and the option ``synchronous`` where it was given.
+        """
+
+    def limit_wait(
+        self, execute: Callable[[str], object], info: dict[str, Any], left: float
+    ) -> None:
+        """Have the database give a lock up before the call is given up that waits for it.
+
+        Args:
+            execute: Runs SQL on the connection.
+            info: The connection's, as in :meth:`prepare_connection`.
+            left: Seconds until the call is given up.
+        """
 
     def driver_calls(self, driver: str) -> Any:
         """Return how the driver's own connection is used, or None where that is not known.
@@ -124,22 +203,32 @@ class Backend:
         """
         return None
 
+    def scratch(self, url: URL, name: str, directory: Path) -> Scratch:
+        """Return a place of that name that nobody uses, or the database itself where none is known.
+
+        Args:
+            url: A database on which things are to be tried out.
+            name: ASCII letters, digits and underscores.
+            directory: An empty one, for databases that are files.
+        """
+        return Scratch(url)
+
     # Columns
 
     def ascii_type(self, length: int) -> TypeEngine[Any]:
         """Return the type of a short ASCII key."""
         return String(length)
 
-    def large_text_type(self) -> TypeEngine[Any]:
-        """Return the largest text type."""
-        return Text()
+    def large_text_type(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the largest text type, of those that hold any sign."""
+        return largest_text_type(dialect)
 
     # Tables
 
     def declare(self, metadata: MetaData) -> None:
         """Give tables and indexes what only this dialect has, before they are created.
 
-        Not said in the models, where SQLAlchemy would import every dialect that is named.
+        Not said in the tables, where SQLAlchemy would import every dialect that is named.
         """
 
     # Statements
@@ -159,26 +248,43 @@ class Backend:
             A function of a connection and the row: update, else insert, else (another was first)
             update again.
         """
-        # A column's own name is taken by the values of an UPDATE: the key's parameters get another.
-        change = (
-            update(table)
-            .where(*(column == bindparam(f"key_{column.name}") for column in table.primary_key))
-            .values({name: bindparam(name) for name in replaced})
+        return update_else_insert(table, replaced, self.refuses_duplicate)
+
+    inserts_at_once = False
+    """Whether ``INSERT … SELECT`` takes parameters as columns, and tells whether it made a row."""
+
+    def insert_under(
+        self, connection: Connection, insertion: InsertUnder, row: Mapping[str, Any]
+    ) -> int:
+        """Insert a row under its parent in two steps; return 0 where there is no parent."""
+        return insert_in_two_steps(connection, insertion, row)
+
+    # Transactions
+
+    def transact[T](self, connection: Connection, operation: Callable[[Connection], T]) -> T:
+        """Run an operation as one transaction.
+
+        An operation that lost against the transaction of another is run again as a whole.
+
+        Args:
+            connection: A new one, which has run nothing yet.
+            operation: What to do; it may be run several times.
+        """
+        return transact(
+            connection,
+            operation,
+            self.is_passing,
+            lambda error: self.error_code(driver_error(error)),
+            self.refuses_duplicate,
         )
-        create = insert(table)
 
-        def run(connection: Connection, row: dict[str, Any]) -> None:
-            known = {name: row[name] for name in replaced}
-            known |= {f"key_{column.name}": row[column.name] for column in table.primary_key}
-            if connection.execute(change, known).rowcount:
-                return
-            try:
-                connection.execute(create, row)
-            except IntegrityError:
-                if not connection.execute(change, known).rowcount:
-                    raise
+    def is_passing(self, error: DBAPIError) -> bool:
+        """Return whether a transaction that got this error may succeed when it is run again."""
+        return is_passing(error, self.error_code(driver_error(error)))
 
-        return run
+    def refuses_duplicate(self, error: DBAPIError) -> bool:
+        """Return whether an error that SQLAlchemy raised says that a row is there already."""
+        return isinstance(error, IntegrityError) or self.is_duplicate(driver_error(error))
 
     # Migrations
 
@@ -195,6 +301,15 @@ class Backend:
         """
         yield
 
+    @property
+    def migration_pauses(self) -> Iterator[float]:
+        """Seconds to wait before a migration that failed is run again, once for each time."""
+        return (random.uniform(0.01, 0.1) for _ in range(20))  # noqa: S311 - no secret
+
+    def was_overtaken(self, error: BaseException) -> bool:
+        """Return whether a migration met what another process made, past the lock."""
+        return False
+
     # Errors
 
     size_setting: str | None = None
@@ -210,11 +325,7 @@ class Backend:
 
     def error_code(self, error: BaseException) -> str | int | None:
         """Return the SQLSTATE or the database's own number of a driver's error."""
-        for attribute in ("sqlstate", "pgcode"):
-            code = getattr(error, attribute, None)
-            if code:
-                return str(code)
-        return None
+        return sqlstate(error)
 
     def is_duplicate(self, error: BaseException) -> bool:
         """Return whether a driver's error says that a row with this key is there already."""
@@ -226,37 +337,7 @@ class Backend:
 
     def classify(self, error: BaseException) -> Fault:
         """Tell what a driver's error means, by its code and never by its text."""
-        code = self.error_code(error)
-        match code:
-            case str() if code.startswith("08"):
-                return Fault.UNAVAILABLE
-            case str() if code.startswith("28"):
-                return Fault.ACCESS_REFUSED
-            case _:
-                return Fault.OTHER
-
-
-def upsert_on_conflict(create: Any, table: Table, replaced: Sequence[str]) -> Executable:
-    """Return the upsert of PostgreSQL, and of SQLite which took it over.
-
-    Args:
-        create: The dialect's own ``INSERT`` into the table.
-        table: Where the row goes.
-        replaced: Names of the columns that an existing row gets anew.
-    """
-    statement: Executable = create.on_conflict_do_update(
-        index_elements=table.primary_key.columns,
-        set_={name: create.excluded[name] for name in replaced},
-    )
-    return statement
-
-
-def declare_partial_indexes(metadata: MetaData, dialect: str) -> None:
-    """Leave out of an index the rows that its ``info["where"]`` leaves out."""
-    for table in metadata.tables.values():
-        for index in table.indexes:
-            if "where" in index.info:
-                index.dialect_options[dialect]["where"] = text(index.info["where"])
+        return classify_sqlstate(self.error_code(error))
 
 
 def lock_error(timeout: float) -> MigrationLockedError:
@@ -265,8 +346,3 @@ def lock_error(timeout: float) -> MigrationLockedError:
         f"another process has held the migration lock for {timeout:g} s: wait until it has "
         "finished, or look for a process that hangs, and start again"
     )
-
-
-def driver_error(error: BaseException) -> BaseException:
-    """Return the driver's own error that SQLAlchemy wrapped, or the error itself."""
-    return error.orig if isinstance(error, DBAPIError) and error.orig is not None else error

@@ -1,25 +1,24 @@
 """MySQL and MariaDB."""
 
 import math
+import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import ColumnElement, MetaData, Table, Text, bindparam, func, text
 from sqlalchemy.dialects.mysql import DATETIME, LONGTEXT, VARCHAR, insert
-from sqlalchemy.engine import URL, Connection
+from sqlalchemy.engine import URL, Connection, Dialect
 from sqlalchemy.types import TypeEngine
-from sqlalchemy.util import await_only
 
-from slack_agents_sqlalchemy.dialects.generic import (
-    Backend,
-    Fault,
-    Timestamp,
-    Upsert,
-    lock_error,
-)
-from slack_agents_sqlalchemy.errors import ConfigurationError
+from slack_agents_sqlalchemy.dialects.columns import Timestamp
+from slack_agents_sqlalchemy.dialects.faults import Fault
+from slack_agents_sqlalchemy.dialects.generic import Backend, Scratch, lock_error
+from slack_agents_sqlalchemy.dialects.servers import named_servers
+from slack_agents_sqlalchemy.dialects.upserts import Upsert
+from slack_agents_sqlalchemy.errors import ConfigurationError, DatabaseUnavailableError
 from slack_agents_sqlalchemy.identifiers import digest
 
 _FAULTS = {
@@ -32,6 +31,8 @@ _FAULTS = {
     2006: Fault.UNAVAILABLE,  # server has gone away
     2013: Fault.UNAVAILABLE,  # connection lost during a query
     2055: Fault.UNAVAILABLE,  # connection lost
+    5013: Fault.UNAVAILABLE,  # read error (MariaDB Connector/C)
+    5014: Fault.UNAVAILABLE,  # write error (the same)
     1044: Fault.ACCESS_REFUSED,  # no right on the database
     1045: Fault.ACCESS_REFUSED,  # wrong user or password
     1049: Fault.ACCESS_REFUSED,  # no such database
@@ -40,10 +41,27 @@ _FAULTS = {
     1142: Fault.ACCESS_REFUSED,  # no right on the table
     1698: Fault.ACCESS_REFUSED,  # wrong way to authenticate
     1153: Fault.UNAVAILABLE,  # packet too large: the server closes the connection
-    1205: Fault.TIMED_OUT,  # lock wait timeout
+    1047: Fault.UNAVAILABLE,  # the node is no part of its cluster (Galera)
+    1213: Fault.CONFLICT,  # deadlock, or a cluster's other node won
+    1020: Fault.CONFLICT,  # a row changed since it was read (MariaDB's snapshot isolation)
+    1180: Fault.UNAVAILABLE,  # error at the commit: a cluster's node lost the others meanwhile
+    1205: Fault.LOCKED,  # lock wait timeout; Galera: the node lags behind the others
+    1021: Fault.FULL,  # disk full
+    1114: Fault.FULL,  # the table is full
     1969: Fault.TIMED_OUT,  # max_statement_time (MariaDB)
     3024: Fault.TIMED_OUT,  # max_execution_time (MySQL)
 }
+
+# A table, column, index or row that is there already, one that is gone, and a table that another
+# changes at this moment.
+_OVERTAKEN = (1050, 1060, 1061, 1062, 1091, 1684)
+
+_PORT = 3306
+
+_LOCK_WAIT = 0.8  # of the time that a call may take
+
+
+_TRUE = ("true", "yes", "on", "y", "t", "1")  # as SQLAlchemy reads it
 
 
 class DateTime6(Timestamp):
@@ -62,28 +80,28 @@ class DateTime6(Timestamp):
 class AiomysqlCalls:
     """aiomysql, whose cursors read all rows at once."""
 
-    def fetch(self, connection: Any, sql: str, arguments: list[Any]) -> Sequence[Sequence[Any]]:
-        """Run a reading statement and return all its rows."""
-        rows: Sequence[Sequence[Any]] = await_only(self._fetch(connection, sql, arguments))
-        return rows
+    def read_time(self, value: datetime) -> datetime:
+        """Return a time of the driver's as an aware one."""
+        return value.replace(tzinfo=UTC)
 
-    def execute(self, connection: Any, sql: str, arguments: list[Any]) -> int:
+    async def fetch(
+        self, connection: Any, sql: str, arguments: list[Any]
+    ) -> Sequence[Sequence[Any]]:
+        """Run a reading statement and return all its rows."""
+        async with connection.cursor() as cursor:
+            await cursor.execute(sql, arguments)
+            rows: Sequence[Sequence[Any]] = await cursor.fetchall()
+            return rows
+
+    async def execute(self, connection: Any, sql: str, arguments: list[Any]) -> int:
         """Run a writing statement and return how many rows it matched or made."""
-        matched: int = await_only(self._execute(connection, sql, arguments))
-        return matched
+        async with connection.cursor() as cursor:
+            matched: int = await cursor.execute(sql, arguments)
+            return matched
 
     def is_lost(self, connection: Any) -> bool:
         """Return whether the connection was closed under its user."""
         return bool(connection.closed)
-
-    async def _fetch(self, connection: Any, sql: str, arguments: list[Any]) -> Any:
-        async with connection.cursor() as cursor:
-            await cursor.execute(sql, arguments)
-            return await cursor.fetchall()
-
-    async def _execute(self, connection: Any, sql: str, arguments: list[Any]) -> Any:
-        async with connection.cursor() as cursor:
-            return await cursor.execute(sql, arguments)
 
 
 class MySQL(Backend):
@@ -92,12 +110,25 @@ class MySQL(Backend):
     default_driver = "aiomysql"
     extra = "mysql"
     timestamp = DateTime6()
+    autocommits = True
+    is_known = True
+    needs = (
+        ("mysql", (5, 6, 4), "DATETIME(6)"),
+        ("mariadb", (5, 3), "DATETIME(6)"),
+    )
+    inserts_at_once = True
+    empty_text_is_null = False
+
+    def product(self, dialect: Dialect) -> str:
+        # Either name in the URL leads to either server.
+        return "mariadb" if getattr(dialect, "is_mariadb", False) else "mysql"
 
     def complete(self, url: URL) -> URL:
         if not url.database:
             raise ConfigurationError(
                 "storage option 'url' names no database: mysql://user:password@host/database"
             )
+        named_servers(url, _PORT)  # is there a port that is none?
         return super().complete(url)
 
     def connect_arguments(
@@ -111,14 +142,77 @@ class MySQL(Backend):
             limits["read_timeout"] = limits["write_timeout"] = math.ceil(command_timeout) + 1
         return limits
 
+    def tls_arguments(self, url: URL) -> dict[str, Any]:
+        if not _asks_aiomysql_for_tls(url):
+            return {}
+        asked = {name: str(value) for name, value in url.query.items()}
+        try:
+            context = ssl.create_default_context(
+                cafile=asked.get("ssl_ca"), capath=asked.get("ssl_capath")
+            )
+            if "ssl_cert" in asked:
+                context.load_cert_chain(asked["ssl_cert"], asked.get("ssl_key"))
+        except OSError as exc:
+            raise ConfigurationError(
+                f"a certificate that the URL names cannot be read: {exc}"
+            ) from exc
+        context.check_hostname = asked.get("ssl_check_hostname", "true").lower() in _TRUE
+        return {"ssl": context}
+
+    def prepare_connection(self, dbapi_connection: Any, info: dict[str, Any]) -> None:
+        cursor = dbapi_connection.cursor()
+        # aiomysql 0.3 goes on in clear where the server offers no TLS; the other drivers refuse.
+        if _asks_aiomysql_for_tls(info["url"]):
+            cursor.execute("SHOW STATUS LIKE 'Ssl_cipher'")
+            [(_, cipher)] = cursor.fetchall()
+            if not cipher:
+                dbapi_connection.close()
+                raise DatabaseUnavailableError(
+                    "the URL asks for TLS, and the server does not offer it: set it up there"
+                )
+        # The server gives up before the call is given up: no closed connection tells it.
+        wait = max(1, int(_LOCK_WAIT * info["command_timeout"]))
+        cursor.execute(
+            "SET SESSION innodb_lock_wait_timeout ="
+            f" LEAST(@@SESSION.innodb_lock_wait_timeout, {wait})"
+        )
+        cursor.close()
+
+    def servers(self, url: URL) -> Sequence[dict[str, Any]]:
+        return named_servers(url, _PORT)
+
+    def require_service(self, dbapi_connection: Any) -> None:
+        cursor = dbapi_connection.cursor()
+        try:
+            cursor.execute("SHOW VARIABLES LIKE 'wsrep_on'")
+            is_galera = any(value == "ON" for _, value in cursor.fetchall())
+            if not is_galera:
+                return
+            cursor.execute("SHOW STATUS LIKE 'wsrep_local_state_comment'")
+            state = dict(cursor.fetchall()).get("wsrep_local_state_comment")
+            if state != "Synced":
+                raise DatabaseUnavailableError(f"the node is not synced with its cluster: {state}")
+            # Another node may have acknowledged what this one has not applied yet: every
+            # statement waits until it has.
+            cursor.execute("SET SESSION wsrep_sync_wait = 7")
+        finally:
+            cursor.close()
+
     def driver_calls(self, driver: str) -> AiomysqlCalls | None:
         return AiomysqlCalls() if driver == "aiomysql" else None
 
     def ascii_type(self, length: int) -> TypeEngine[Any]:
         return VARCHAR(length, charset="ascii", collation="ascii_bin")
 
-    def large_text_type(self) -> TypeEngine[Any]:
+    def large_text_type(self, dialect: Dialect) -> TypeEngine[Any]:
         return LONGTEXT(charset="utf8mb4", collation="utf8mb4_bin")
+
+    def scratch(self, url: URL, name: str, directory: Path) -> Scratch:
+        return Scratch(
+            url.set(database=name),
+            create=f"CREATE DATABASE {name}",
+            drop=f"DROP DATABASE IF EXISTS {name}",
+        )
 
     def declare(self, metadata: MetaData) -> None:
         for table in metadata.tables.values():
@@ -153,6 +247,10 @@ class MySQL(Backend):
             if not connection.invalidated:
                 connection.execute(text("SELECT RELEASE_LOCK(:name)"), name)
 
+    def was_overtaken(self, error: BaseException) -> bool:
+        # GET_LOCK locks one node of a Galera cluster; all nodes run schema changes in one order.
+        return self.error_code(error) in _OVERTAKEN
+
     size_setting = "max_allowed_packet"
 
     def ask_size_limit(self, connection: Connection) -> int:
@@ -169,6 +267,8 @@ class MySQL(Backend):
 
     def error_code(self, error: BaseException) -> str | int | None:
         code = error.args[0] if error.args else None
+        if not isinstance(code, int):
+            code = getattr(error, "errno", None)  # MariaDB's own driver has its text first
         return code if isinstance(code, int) else None
 
     def is_duplicate(self, error: BaseException) -> bool:
@@ -183,3 +283,10 @@ class MySQL(Backend):
             return _FAULTS.get(code, Fault.OTHER)
         # PyMySQL and aiomysql: client and server no longer agree where a packet begins.
         return Fault.UNAVAILABLE if type(error).__name__ == "InternalError" else Fault.OTHER
+
+
+def _asks_aiomysql_for_tls(url: URL) -> bool:
+    # SQLAlchemy hands these on as a dict, which is what all drivers but this one take.
+    return url.get_driver_name() == "aiomysql" and any(
+        name.startswith("ssl_") for name in url.query
+    )

@@ -3,40 +3,57 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from sqlalchemy import ColumnElement, MetaData, Table, Text, bindparam, func, text
 from sqlalchemy.dialects.postgresql import TIMESTAMP, insert
-from sqlalchemy.engine import URL, Connection
+from sqlalchemy.engine import URL, Connection, Dialect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeEngine
-from sqlalchemy.util import await_only
 
-from slack_agents_sqlalchemy.dialects.generic import (
-    Backend,
-    Fault,
-    Timestamp,
-    Upsert,
-    declare_partial_indexes,
-    driver_error,
-    lock_error,
-    upsert_on_conflict,
-)
+from slack_agents_sqlalchemy.dialects.columns import Timestamp, declare_partial_indexes
+from slack_agents_sqlalchemy.dialects.faults import Fault, driver_error
+from slack_agents_sqlalchemy.dialects.generic import Backend, Scratch, lock_error
+from slack_agents_sqlalchemy.dialects.servers import named_servers
+from slack_agents_sqlalchemy.dialects.upserts import Upsert, upsert_on_conflict
+from slack_agents_sqlalchemy.silence import Probes
 
 _LOCK_KEY = 0x51AC_A6E7_5A1C_0DB1 >> 1  # an arbitrary number, the same in every release
 _LOCK_NOT_AVAILABLE = "55P03"
 
+# How libpq's URLs speak of TLS.
+_TLS = (
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "sslcrl",
+    "ssl_min_protocol_version",
+    "ssl_max_protocol_version",
+)
+
+_PORT = 5432
+_LIBPQ = ("psycopg", "psycopg_async", "psycopg2")
+
+# What PostgreSQL says of a statement that was prepared on another connection.
+_NOT_PREPARED = ("26000", "42P05", "08P01")
+
 _FAULTS = {
+    "08P01": Fault.OTHER,  # protocol violation: see _NOT_PREPARED
     "08": Fault.UNAVAILABLE,  # connection exception
     "53300": Fault.UNAVAILABLE,  # too many connections
     "57P01": Fault.UNAVAILABLE,  # admin shutdown
     "57P02": Fault.UNAVAILABLE,  # crash shutdown
     "57P03": Fault.UNAVAILABLE,  # cannot connect now
     "25006": Fault.UNAVAILABLE,  # read-only: another server is the primary now
+    "53100": Fault.FULL,  # disk full
     "28": Fault.ACCESS_REFUSED,  # invalid authorization
+    "40": Fault.CONFLICT,  # transaction rollback
     "3D000": Fault.ACCESS_REFUSED,  # no such database
     "42501": Fault.ACCESS_REFUSED,  # insufficient privilege
-    _LOCK_NOT_AVAILABLE: Fault.TIMED_OUT,
+    _LOCK_NOT_AVAILABLE: Fault.LOCKED,  # lock_timeout
     "57014": Fault.TIMED_OUT,  # query canceled, by statement_timeout or an operator
 }
 
@@ -57,14 +74,18 @@ class TimestampTZ(Timestamp):
 class AsyncpgCalls:
     """asyncpg, which keeps its own prepared statements."""
 
-    def fetch(self, connection: Any, sql: str, arguments: list[Any]) -> Sequence[Sequence[Any]]:
+    read_time = None  # it is aware, in UTC
+
+    async def fetch(
+        self, connection: Any, sql: str, arguments: list[Any]
+    ) -> Sequence[Sequence[Any]]:
         """Run a reading statement and return all its rows."""
-        rows: Sequence[Sequence[Any]] = await_only(connection.fetch(sql, *arguments))
+        rows: Sequence[Sequence[Any]] = await connection.fetch(sql, *arguments)
         return rows
 
-    def execute(self, connection: Any, sql: str, arguments: list[Any]) -> int:
+    async def execute(self, connection: Any, sql: str, arguments: list[Any]) -> int:
         """Run a writing statement; PostgreSQL answers with a tag as ``INSERT 0 1``."""
-        tag: str = await_only(connection.execute(sql, *arguments))
+        tag: str = await connection.execute(sql, *arguments)
         return int(tag.rpartition(" ")[2])
 
     def is_lost(self, connection: Any) -> bool:
@@ -78,6 +99,11 @@ class PostgreSQL(Backend):
     default_driver = "asyncpg"
     extra = "postgresql"
     timestamp = TimestampTZ()
+    autocommits = True
+    is_known = True
+    needs = (("postgresql", (9, 5), "INSERT … ON CONFLICT"),)
+    inserts_at_once = True
+    empty_text_is_null = False
 
     def complete(self, url: URL) -> URL:
         # Hosting services hand out postgres:// and ?sslmode=, which libpq understands.
@@ -85,11 +111,29 @@ class PostgreSQL(Backend):
             url = url.set(drivername="postgresql")
         url = super().complete(url)
         driver = url.get_driver_name()
+        if driver in ("asyncpg", *_LIBPQ) and len(named_servers(url, _PORT)) > 1:
+            # A standby answers too, and refuses to write.
+            url = url.update_query_dict({"target_session_attrs": "read-write"} | url.query)
         if driver == "psycopg":  # the same driver, by its asyncio side
             return url.set(drivername="postgresql+psycopg_async")
-        if driver == "asyncpg" and "sslmode" in url.query:
-            mode = url.query["sslmode"]
-            return url.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
+        return url
+
+    def for_driver(self, url: URL) -> URL:
+        driver = url.get_driver_name()
+        if driver in ("asyncpg", *_LIBPQ) and (listed := named_servers(url, None)):
+            # SQLAlchemy splits a list in a way of its own, and no address of IPv6.
+            url = url.difference_update_query(("host", "port"))
+            if driver == "asyncpg":  # with several, `servers` names each in its turn
+                url = url.set(**listed[0])
+            else:
+                ports = [str(server["port"] or "") for server in listed]
+                hosts = [server["host"] for server in listed]
+                url = url.update_query_dict({"host": ",".join(hosts)})
+                url = url.update_query_dict({"port": ",".join(ports)} if any(ports) else {})
+        of_tls = {name: url.query[name] for name in _TLS if name in url.query}
+        if driver == "asyncpg" and of_tls:  # which takes these names in a DSN only
+            dsn = "postgresql:///?" + urlencode(of_tls)
+            url = url.difference_update_query(of_tls).update_query_dict({"dsn": dsn})
         return url
 
     def connect_arguments(
@@ -97,15 +141,73 @@ class PostgreSQL(Backend):
     ) -> dict[str, Any]:
         if driver == "asyncpg":
             return {"timeout": connect_timeout}
-        if driver in ("psycopg", "psycopg_async", "psycopg2"):
-            return {
-                "connect_timeout": max(1, round(connect_timeout)),
-                "tcp_user_timeout": round(1000 * command_timeout),
-            }
+        if driver in _LIBPQ:
+            return {"connect_timeout": max(1, round(connect_timeout))}
         return {}
+
+    def silence_arguments(self, driver: str, limit: float) -> dict[str, Any]:
+        if driver not in _LIBPQ:
+            return {}
+        probes = Probes.within(limit)
+        return {
+            "keepalives": 1,
+            "keepalives_idle": probes.idle,
+            "keepalives_interval": probes.interval,
+            "keepalives_count": probes.number,
+            "tcp_user_timeout": probes.limit,
+        }
+
+    def servers(self, url: URL) -> Sequence[dict[str, Any]]:
+        # libpq goes from one to the next itself; asyncpg does too, but one that is silent takes
+        # the time of all.
+        servers = named_servers(url, _PORT)
+        return servers if len(servers) > 1 and url.get_driver_name() == "asyncpg" else ()
+
+    def server_count(self, url: URL) -> int:
+        return max(len(named_servers(url, _PORT)), 1)
+
+    def limits_connecting(self, driver: str) -> bool:
+        return driver in ("asyncpg", *_LIBPQ)
+
+    def schema_arguments(self, driver: str, schema: str) -> dict[str, Any]:
+        path = '"' + schema.replace('"', '""') + '"'
+        if driver == "asyncpg":
+            return {"server_settings": {"search_path": path}}
+        if driver in _LIBPQ:
+            escaped = path.replace("\\", "\\\\").replace(" ", "\\ ")
+            return {"options": f"-csearch_path={escaped}"}
+        return super().schema_arguments(driver, schema)
+
+    def unprepared_arguments(self, driver: str) -> dict[str, Any]:
+        if driver == "asyncpg":
+            return {
+                "statement_cache_size": 0,
+                "prepared_statement_cache_size": 0,
+                "prepared_statement_name_func": str,  # the unnamed one, which the next replaces
+            }
+        if driver in ("psycopg", "psycopg_async"):
+            return {"prepare_threshold": None}
+        return {}
+
+    def prepares_apart(self, driver: str) -> bool:
+        return driver == "asyncpg"
+
+    def advice(self, error: BaseException) -> str:
+        if self.error_code(error) in _NOT_PREPARED:
+            return (
+                ". A pooler that shares connections by transaction, as PgBouncer, loses prepared "
+                "statements: set the storage option 'prepared_statements' to false"
+            )
+        return ""
 
     def driver_calls(self, driver: str) -> AsyncpgCalls | None:
         return AsyncpgCalls() if driver == "asyncpg" else None
+
+    def large_text_type(self, dialect: Dialect) -> TypeEngine[Any]:
+        return Text()
+
+    def scratch(self, url: URL, name: str, directory: Path) -> Scratch:
+        return Scratch(url, schema=name, drop=f"DROP SCHEMA IF EXISTS {name} CASCADE")
 
     def declare(self, metadata: MetaData) -> None:
         declare_partial_indexes(metadata, "postgresql")
@@ -121,7 +223,8 @@ class PostgreSQL(Backend):
     def migration_lock(self, connection: Connection, timeout: float) -> Iterator[None]:
         # One transaction holds the lock and the migration: it works behind a pooler too, and a
         # migration that fails leaves nothing behind.
-        connection.exec_driver_sql("BEGIN")
+        connection.rollback()
+        connection.execution_options(isolation_level="READ COMMITTED")
         try:
             connection.exec_driver_sql(f"SET LOCAL lock_timeout = {round(timeout * 1000)}")
             try:
@@ -131,13 +234,28 @@ class PostgreSQL(Backend):
                     raise lock_error(timeout) from exc
                 raise
             connection.exec_driver_sql("SET LOCAL lock_timeout = DEFAULT")
+            if connection.exec_driver_sql("SELECT current_schema()").scalar() is None:
+                _create_schema(connection)
             yield
         except BaseException:
             if not connection.invalidated:
-                connection.exec_driver_sql("ROLLBACK")
+                connection.rollback()
             raise
-        connection.exec_driver_sql("COMMIT")
+        connection.commit()
 
     def classify(self, error: BaseException) -> Fault:
+        # asyncpg, and what SQLAlchemy makes of its error: this server is not the primary.
+        if "TargetServerAttributeNotMatched" in map(_type_name, (error, error.__cause__)):
+            return Fault.UNAVAILABLE
         code = str(self.error_code(error))
         return _FAULTS.get(code) or _FAULTS.get(code[:2]) or Fault.OTHER
+
+
+def _type_name(value: object) -> str:
+    return type(value).__name__
+
+
+def _create_schema(connection: Connection) -> None:
+    path = connection.exec_driver_sql("SHOW search_path").scalar_one()
+    if "," not in path:  # the option `schema`, in quotes; no server has such a default
+        connection.exec_driver_sql(f"CREATE SCHEMA {path}")

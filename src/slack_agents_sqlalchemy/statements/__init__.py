@@ -1,1 +1,1 @@
-"""What to ask the database: statements built once from the models, and their parameters."""
+"""What to ask the database: statements built once from the tables, and their parameters."""

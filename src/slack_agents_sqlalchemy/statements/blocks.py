@@ -6,29 +6,30 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BindParameter,
+    Column,
+    ColumnElement,
     CompoundSelect,
-    Insert,
+    join,
     null,
     select,
     true,
-    type_coerce,
     union_all,
 )
-from sqlalchemy.orm import InstrumentedAttribute, aliased, join
 from sqlalchemy.sql import bindparam
 
 from slack_agents_sqlalchemy import arguments
+from slack_agents_sqlalchemy.dialects import InsertUnder
 from slack_agents_sqlalchemy.identifiers import digest
-from slack_agents_sqlalchemy.models import Block, Conversation, Message
 from slack_agents_sqlalchemy.statements.insertion import insert_under
+from slack_agents_sqlalchemy.tables import blocks, conversations, messages
 
 type Parameters = dict[str, Any]
 
 
 class Append(NamedTuple):
-    """A block to insert: the statement, and all its parameters but the id."""
+    """A block to insert: how, and all its parameters but the id."""
 
-    statement: Insert
+    insertion: InsertUnder
     parameters: Parameters
 
 
@@ -42,30 +43,31 @@ _TOKENS = (
     "cache_read_input_tokens",
     "peak_single_call_input_tokens",
 )
-_USAGE = ("model", "version", *_TOKENS, "estimated_cost_usd")
+USAGE = ("model", "version", *_TOKENS, "estimated_cost_usd")
+"""What the content of a usage block holds."""
 
 
-_PARENT = {"conversation_id": Message.conversation_id, "message_id": Message.id}
+_PARENT = {"conversation_id": messages.c.conversation_id, "message_id": messages.c.id}
 
 
-def _insert(*columns: str) -> Insert:
+def _insert(*columns: str) -> InsertUnder:
     return insert_under(
-        Message.id,
-        Block,
+        messages.c.id,
+        blocks,
         copied=_PARENT,
         given=(*_COMMON, *columns),
-        source=Message.__table__,
+        source=messages,
     )
 
 
-def _insert_referring(reference: str, *columns: str) -> Insert:
-    referred = aliased(Block, name="referred")
+def _insert_referring(reference: str, *columns: str) -> InsertUnder:
+    referred = blocks.alias("referred")
     return insert_under(
-        Message.id,
-        Block,
-        copied=_PARENT | {reference: referred.id},
+        messages.c.id,
+        blocks,
+        copied=_PARENT | {reference: referred.c.id},
         given=(*_COMMON, *columns),
-        source=join(Message, referred, referred.id == bindparam("referred_id")),
+        source=join(messages, referred, referred.c.id == bindparam("referred_id")),
     )
 
 
@@ -74,7 +76,7 @@ _INSERT_TEXT_OF_FILE = _insert_referring("source_file_id", "text")
 _INSERT_FILE = _insert(*_FILE)
 _INSERT_FILE_OF_TOOL = _insert_referring("tool_block_id", *_FILE)
 _INSERT_TOOL = _insert(*_TOOL)
-_INSERT_USAGE = _insert(*_USAGE)
+_INSERT_USAGE = _insert(*USAGE)
 
 
 def _block(message_id: int | str, block_type: str, *, in_history: bool) -> Parameters:
@@ -108,13 +110,13 @@ def file(
     tool_block_id: int | str | None,
 ) -> Append:
     """Append a file of the user's, or one that a tool made."""
-    arguments.json_object("content", content)
+    written = arguments.json_object("content", content)
     # The model's API takes an upload back only as an image block; the text of any other file is
     # a block of its own.
     in_history = not is_user or content.get("type") == "image"
     parameters = _block(message_id, "user_file" if is_user else "file", in_history=in_history)
     parameters |= {
-        "content": content,
+        "content": written,
         "filename": arguments.text("filename", filename),
         "mimetype": arguments.text("mimetype", mimetype),
         "size_bytes": arguments.integer("size_bytes", size_bytes),
@@ -164,12 +166,17 @@ def usage(
     return Append(_INSERT_USAGE, parameters)
 
 
-FIND_MESSAGE = select(Message.id).where(Message.id == bindparam("parent_id"))
+FIND_MESSAGE = select(messages.c.id).where(messages.c.id == bindparam("parent_id"))
 
 GET_TOOL_CALL = (
-    select(Block.tool_name, Block.tool_input, Block.tool_output, Block.is_error)
-    .where(Block.tool_call_digest == bindparam("tool_call_digest"))
-    .order_by(Block.id.desc())
+    select(
+        blocks.c.tool_name,
+        blocks.c.tool_input,
+        blocks.c.tool_output,
+        blocks.c.is_error,
+    )
+    .where(blocks.c.tool_call_digest == bindparam("tool_call_digest"))
+    .order_by(blocks.c.id.desc())
     .limit(1)
 )
 
@@ -180,8 +187,8 @@ def tool_call(tool_call_id: str) -> Parameters:
 
 
 def _history(
-    of_block: Sequence[InstrumentedAttribute[Any]],
-    of_message: Mapping[str, InstrumentedAttribute[Any]],
+    of_block: Sequence[Column[Any]],
+    of_message: Mapping[str, ColumnElement[Any]],
     *,
     only_in_history: bool,
 ) -> CompoundSelect[Any]:
@@ -194,55 +201,50 @@ def _history(
 
     Args:
         of_block: Columns of the blocks.
-        of_message: Columns of the messages, by the names that they get.
+        of_message: Columns of the messages, by the block's column whose place they take: each
+            column of a result costs time in every row, also where it is empty.
         only_in_history: Leave out what the model does not see again.
     """
-    conversation_id: BindParameter[int] = bindparam("conversation_id")
-    blocks = select(
-        Block.message_id,
-        Block.id,
-        *of_block,
-        *(type_coerce(null(), column.type).label(name) for name, column in of_message.items()),
-    ).where(Block.conversation_id == conversation_id)
-    if only_in_history:
-        blocks = blocks.where(Block.in_history == true())
-    no_block = [null() for _ in range(1 + len(of_block))]
-    messages = select(Message.id, *no_block, *of_message.values()).where(
-        Message.conversation_id == conversation_id
+    wanted: BindParameter[int] = bindparam("conversation_id")
+    range_of_blocks = select(blocks.c.message_id, blocks.c.id, *of_block).where(
+        blocks.c.conversation_id == wanted
     )
-    nothing = [null() for _ in range(1 + len(no_block) + len(of_message))]
-    conversation = select(*nothing).where(Conversation.id == conversation_id)
-    return union_all(blocks, messages, conversation)
+    if only_in_history:
+        range_of_blocks = range_of_blocks.where(blocks.c.in_history == true())
+    range_of_messages = select(
+        messages.c.id, null(), *(of_message.get(column.name, null()) for column in of_block)
+    ).where(messages.c.conversation_id == wanted)
+    conversation = select(null(), null(), *(null() for _ in of_block)).where(
+        conversations.c.id == wanted
+    )
+    return union_all(range_of_blocks, range_of_messages, conversation)
 
 
+_IDS = ("message_id", "id")
 _CONTENT = (
-    Block.block_type,
-    Block.text,
-    Block.content,
-    Block.tool_call_id,
-    Block.tool_name,
-    Block.tool_input,
-    Block.tool_output,
-    Block.is_error,
+    "block_type",
+    "text",
+    "tool_call_id",
+    "tool_name",
+    "tool_input",
+    "tool_output",
+    "is_error",
+    "content",
 )
+_DETAILS = ("created_at", "source_file_id", "filename", "mimetype", "size_bytes", *USAGE)
 
-GET_HISTORY = _history(_CONTENT, {}, only_in_history=True)
+EVERYTHING = (*_IDS, *_CONTENT, *_DETAILS)
+"""What a row of ``GET_EVERYTHING`` holds, in order; one of ``GET_HISTORY`` ends at ``content``."""
+
+GET_HISTORY = _history([blocks.c[name] for name in _CONTENT], {}, only_in_history=True)
 
 GET_EVERYTHING = _history(
-    (
-        *_CONTENT,
-        Block.created_at,
-        Block.source_file_id,
-        Block.filename,
-        Block.mimetype,
-        Block.size_bytes,
-        *(getattr(Block, name) for name in _USAGE),
-    ),
+    [blocks.c[name] for name in (*_CONTENT, *_DETAILS)],
     {
-        "user_id": Message.user_id,
-        "user_name": Message.user_name,
-        "user_handle": Message.user_handle,
-        "message_created_at": Message.created_at,
+        "text": messages.c.user_id,
+        "tool_call_id": messages.c.user_name,
+        "tool_name": messages.c.user_handle,
+        "created_at": messages.c.created_at,
     },
     only_in_history=False,
 )

@@ -1,38 +1,40 @@
 """Statements of conversations and messages, and of finding conversations for an export."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
 from sqlalchemy import Executable, insert, literal, select, update
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import bindparam
 
 from slack_agents_sqlalchemy import arguments
+from slack_agents_sqlalchemy.dialects import backend
 from slack_agents_sqlalchemy.identifiers import digest, next_id
-from slack_agents_sqlalchemy.models import Conversation, Message
 from slack_agents_sqlalchemy.statements.insertion import insert_under
+from slack_agents_sqlalchemy.tables import conversations, messages
 
 type Parameters = dict[str, Any]
 
 _CREATE_ATTEMPTS = 5
 
-FIND = select(Conversation.id, Conversation.channel_name).where(
-    Conversation.thread_digest == bindparam("thread_digest")
+FIND = select(conversations.c.id, conversations.c.channel_name).where(
+    conversations.c.thread_digest == bindparam("thread_digest")
 )
-CREATE = insert(Conversation)
+CREATE = insert(conversations)
 RENAME_CHANNEL = (
-    update(Conversation)
-    .where(Conversation.id == bindparam("found_id"))
+    update(conversations)
+    .where(conversations.c.id == bindparam("found_id"))
     .values(channel_name=bindparam("new_name"))
 )
 CREATE_MESSAGE = insert_under(
-    Conversation.id,
-    Message,
-    copied={"conversation_id": Conversation.id},
+    conversations.c.id,
+    messages,
+    copied={"conversation_id": conversations.c.id},
     given=("id", "user_handle_digest", "created_at", "user_id", "user_name", "user_handle"),
-    source=Conversation.__table__,
+    source=conversations,
 )
 
 
@@ -62,9 +64,9 @@ def conversation(
     }
 
 
-def is_renamed(found: Any, row: Parameters) -> bool:
-    """Return whether the channel has another name now than in the row that was found."""
-    return bool(row["channel_name"]) and row["channel_name"] != found.channel_name
+def is_renamed(found: Sequence[Any], row: Parameters) -> bool:
+    """Return whether the channel has another name now than in the (id, name) that was found."""
+    return bool(row["channel_name"]) and row["channel_name"] != found[1]
 
 
 def find_or_create(connection: Connection, row: Parameters) -> int:
@@ -85,9 +87,11 @@ def find_or_create(connection: Connection, row: Parameters) -> int:
         conversation_id = next_id()
         try:
             connection.execute(CREATE, {**row, "id": conversation_id})
-        except IntegrityError:  # another was first: look again
-            if attempt == _CREATE_ATTEMPTS:
+        except DBAPIError as exc:
+            known = backend(connection.dialect.name)
+            if attempt == _CREATE_ATTEMPTS or not known.refuses_duplicate(exc):
                 raise
+            connection.rollback()  # another was first: a new transaction sees its row
         else:
             return conversation_id
     raise AssertionError("the last attempt returns or raises")
@@ -128,9 +132,9 @@ def for_export(
 
 
 _FILTERS = {
-    "handle_digest": Message.user_handle_digest == bindparam("handle_digest"),
-    "earliest": Message.created_at >= bindparam("earliest"),
-    "latest": Message.created_at <= bindparam("latest"),
+    "handle_digest": messages.c.user_handle_digest == bindparam("handle_digest"),
+    "earliest": messages.c.created_at >= bindparam("earliest"),
+    "latest": messages.c.created_at <= bindparam("latest"),
 }
 
 
@@ -138,21 +142,25 @@ _FILTERS = {
 def _find_for_export(filters: tuple[str, ...]) -> Executable:
     statement = (
         select(
-            Conversation.id,
-            Conversation.agent_name,
-            Conversation.channel_id,
-            Conversation.channel_name,
-            Conversation.thread_id,
+            conversations.c.id,
+            conversations.c.agent_name,
+            conversations.c.channel_id,
+            conversations.c.channel_name,
+            conversations.c.thread_id,
         )
-        .where(Conversation.agent_digest == bindparam("agent_digest"))
-        .order_by(Conversation.id)
+        .where(conversations.c.agent_digest == bindparam("agent_digest"))
+        .order_by(conversations.c.id)
     )
     if not filters:
         return statement
+    conditions = [_FILTERS[name] for name in filters]
+    if "handle_digest" in filters:  # read by its index: a person takes part in few conversations
+        of_person = select(messages.c.conversation_id).where(*conditions)
+        return statement.where(conversations.c.id.in_(of_person))
     # Not EXISTS: PostgreSQL turns that into a join, and reads every message of every agent.
     match = (
         select(literal(1))
-        .where(Message.conversation_id == Conversation.id, *(_FILTERS[name] for name in filters))
+        .where(messages.c.conversation_id == conversations.c.id, *conditions)
         .limit(1)
         .scalar_subquery()
     )

@@ -1,20 +1,27 @@
 """Statements of heartbeats."""
 
+from functools import cache
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.sql import bindparam
 
 from slack_agents_sqlalchemy import arguments
+from slack_agents_sqlalchemy.dialects import Backend, Upsert
 from slack_agents_sqlalchemy.identifiers import digest
-from slack_agents_sqlalchemy.models import Heartbeat
+from slack_agents_sqlalchemy.tables import heartbeats
 
 type Parameters = dict[str, Any]
 
-GET = select(Heartbeat.last_ping_pong_time).where(
-    Heartbeat.agent_digest == bindparam("agent_digest")
+GET = select(heartbeats.c.last_ping_pong_time).where(
+    heartbeats.c.agent_digest == bindparam("agent_digest")
 )
-REPLACES = ("last_ping_pong_time",)
+
+
+@cache
+def put(backend: Backend) -> Upsert:
+    """Build the operation that stores a heartbeat."""
+    return backend.upsert(heartbeats, ("last_ping_pong_time",))
 
 
 def agent(agent_name: str) -> Parameters:

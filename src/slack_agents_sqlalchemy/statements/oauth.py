@@ -1,5 +1,6 @@
 """Statements of OAuth tokens and clients."""
 
+from functools import cache
 from typing import Any
 
 from slack_agents.storage.base import OAuthClientRow, OAuthTokenRow
@@ -7,46 +8,61 @@ from sqlalchemy import delete, select
 from sqlalchemy.sql import bindparam
 
 from slack_agents_sqlalchemy import arguments
+from slack_agents_sqlalchemy.dialects import Backend, Upsert
 from slack_agents_sqlalchemy.identifiers import digest
-from slack_agents_sqlalchemy.models import OAuthClient, OAuthToken
+from slack_agents_sqlalchemy.tables import oauth_clients, oauth_tokens
 
 type Parameters = dict[str, Any]
 
 GET_TOKEN = select(
-    OAuthToken.access_token,
-    OAuthToken.refresh_token_enc,
-    OAuthToken.token_type,
-    OAuthToken.scopes,
-    OAuthToken.expires_at,
-    OAuthToken.created_at,
-    OAuthToken.updated_at,
-).where(OAuthToken.owner_digest == bindparam("owner_digest"))
-DELETE_TOKEN = delete(OAuthToken).where(OAuthToken.owner_digest == bindparam("owner_digest"))
-TOKEN_REPLACES = (
-    "access_token",
-    "refresh_token_enc",
-    "token_type",
-    "scopes",
-    "expires_at",
-    "updated_at",
-)
+    oauth_tokens.c.access_token,
+    oauth_tokens.c.refresh_token_enc,
+    oauth_tokens.c.token_type,
+    oauth_tokens.c.scopes,
+    oauth_tokens.c.expires_at,
+    oauth_tokens.c.created_at,
+    oauth_tokens.c.updated_at,
+).where(oauth_tokens.c.owner_digest == bindparam("owner_digest"))
+DELETE_TOKEN = delete(oauth_tokens).where(oauth_tokens.c.owner_digest == bindparam("owner_digest"))
 
 GET_CLIENT = select(
-    OAuthClient.client_id,
-    OAuthClient.client_secret,
-    OAuthClient.metadata_json,
-    OAuthClient.authorization_server,
-    OAuthClient.created_at,
-    OAuthClient.updated_at,
-).where(OAuthClient.owner_digest == bindparam("owner_digest"))
-DELETE_CLIENT = delete(OAuthClient).where(OAuthClient.owner_digest == bindparam("owner_digest"))
-CLIENT_REPLACES = (
-    "client_id",
-    "client_secret",
-    "metadata_json",
-    "authorization_server",
-    "updated_at",
+    oauth_clients.c.client_id,
+    oauth_clients.c.client_secret,
+    oauth_clients.c.metadata_json,
+    oauth_clients.c.authorization_server,
+    oauth_clients.c.created_at,
+    oauth_clients.c.updated_at,
+).where(oauth_clients.c.owner_digest == bindparam("owner_digest"))
+DELETE_CLIENT = delete(oauth_clients).where(
+    oauth_clients.c.owner_digest == bindparam("owner_digest")
 )
+
+
+@cache
+def put_token(backend: Backend) -> Upsert:
+    """Build the operation that stores a user's tokens; the first ``created_at`` stays."""
+    replaced = (
+        "access_token",
+        "refresh_token_enc",
+        "token_type",
+        "scopes",
+        "expires_at",
+        "updated_at",
+    )
+    return backend.upsert(oauth_tokens, replaced)
+
+
+@cache
+def put_client(backend: Backend) -> Upsert:
+    """Build the operation that stores a client; the first ``created_at`` stays."""
+    replaced = (
+        "client_id",
+        "client_secret",
+        "metadata_json",
+        "authorization_server",
+        "updated_at",
+    )
+    return backend.upsert(oauth_clients, replaced)
 
 
 def token_owner(user_id: str, server_id: str) -> Parameters:

@@ -12,7 +12,6 @@ from sqlalchemy import (
     delete,
     insert,
     literal,
-    or_,
     select,
     type_coerce,
     union_all,
@@ -21,33 +20,38 @@ from sqlalchemy.sql import CompoundSelect, bindparam
 from sqlalchemy.types import Text
 
 from slack_agents_sqlalchemy import arguments, exact
-from slack_agents_sqlalchemy.dialects import Backend
+from slack_agents_sqlalchemy.dialects import Backend, Upsert
 from slack_agents_sqlalchemy.identifiers import digest, next_id
-from slack_agents_sqlalchemy.models import KeyValue, ListItem
+from slack_agents_sqlalchemy.tables import key_values, list_items
 
 _PATTERN_LENGTH = 500
 _MOST_PAIRS = 4  # narrow enough, and few statements to keep
 
 type Parameters = dict[str, Any]
 
-GET = select(KeyValue.value).where(
-    KeyValue.namespace_digest == bindparam("namespace_digest"),
-    KeyValue.key_digest == bindparam("key_digest"),
+GET = select(key_values.c.value).where(
+    key_values.c.namespace_digest == bindparam("namespace_digest"),
+    key_values.c.key_digest == bindparam("key_digest"),
 )
-DELETE = delete(KeyValue).where(
-    KeyValue.namespace_digest == bindparam("namespace_digest"),
-    KeyValue.key_digest == bindparam("key_digest"),
+DELETE = delete(key_values).where(
+    key_values.c.namespace_digest == bindparam("namespace_digest"),
+    key_values.c.key_digest == bindparam("key_digest"),
 )
-APPEND = insert(ListItem)
+APPEND = insert(list_items)
 GET_LIST = (
-    select(ListItem.id, ListItem.value)
+    select(list_items.c.id, list_items.c.value)
     .where(
-        ListItem.namespace_digest == bindparam("namespace_digest"),
-        ListItem.key_digest == bindparam("key_digest"),
+        list_items.c.namespace_digest == bindparam("namespace_digest"),
+        list_items.c.key_digest == bindparam("key_digest"),
     )
-    .order_by(ListItem.id)
+    .order_by(list_items.c.id)
 )
-SET_REPLACES = ("value",)
+
+
+@cache
+def set_value(backend: Backend) -> Upsert:
+    """Build the operation that stores a value."""
+    return backend.upsert(key_values, ("value",))
 
 
 def address(namespace: str, key: str) -> Parameters:
@@ -83,8 +87,7 @@ def query(
     Returns:
         The statement, with columns ``is_value``, ``id`` and ``value``, and its parameters.
     """
-    arguments.json_object("filters", filters)
-    exact.dump_json(filters)  # refuses a filter that JSON cannot hold
+    arguments.json_object("filters", filters)  # refuses a filter that JSON cannot hold
     parameters: Parameters = {"namespace_digest": digest(arguments.text("namespace", namespace))}
     if "id" in filters:  # an item's id is not in its stored value
         parameters["item_id"] = _item_id(filters["id"])
@@ -97,36 +100,38 @@ def query(
 @cache
 def _query(backend: Backend, pairs: int, *, by_id: bool) -> CompoundSelect[Any]:
     items: Select[Any] = select(
-        literal(0).label("is_value"), ListItem.id.label("id"), ListItem.value.label("value")
-    ).where(ListItem.namespace_digest == bindparam("namespace_digest"))
-    values: Select[Any] = select(literal(1), KeyValue.id, KeyValue.value).where(
-        KeyValue.namespace_digest == bindparam("namespace_digest")
+        literal(0).label("is_value"),
+        list_items.c.id.label("id"),
+        list_items.c.value.label("value"),
+    ).where(list_items.c.namespace_digest == bindparam("namespace_digest"))
+    values: Select[Any] = select(literal(1), key_values.c.id, key_values.c.value).where(
+        key_values.c.namespace_digest == bindparam("namespace_digest")
     )
     if by_id:
-        items = items.where(ListItem.id == bindparam("item_id"))
+        items = items.where(list_items.c.id == bindparam("item_id"))
     for number in range(pairs):
-        items = items.where(_may_hold(backend, ListItem.value, f"pair_{number}"))
-        values = values.where(_may_hold(backend, KeyValue.value, f"pair_{number}"))
+        items = items.where(_may_hold(backend, list_items.c.value, f"pair_{number}"))
+        values = values.where(_may_hold(backend, key_values.c.value, f"pair_{number}"))
     return union_all(items, values)
 
 
 def _as_stored(name: str, wanted: object) -> str | None:
     """Return how the field stands in stored JSON, or None where it can be written in many ways.
 
+    A text is written in one way only, also where the rest of the value needed another writer.
+
     The beginning is enough to narrow: patterns are limited, in SQLite to 50,000 bytes.
     """
-    if not isinstance(wanted, str):
+    if not isinstance(wanted, str) or exact.has_mark(name + wanted):
         return None
     try:
         return orjson.dumps({name: wanted})[1:-1].decode()[:_PATTERN_LENGTH]
-    except TypeError:  # lone surrogates
+    except TypeError:  # surrogates
         return None
 
 
 def _may_hold(backend: Backend, column: Any, parameter: str) -> ColumnElement[bool]:
-    stored = type_coerce(column, Text)
-    # What orjson could not write begins with a space, and may spell the field in another way.
-    return or_(backend.contains(stored, parameter), stored.like(" %"))
+    return backend.contains(type_coerce(column, Text), parameter)
 
 
 def _item_id(wanted: object) -> int:

@@ -1,0 +1,31 @@
+"""Clusters, each started once for its tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cluster.servers import Galera, Replication
+from tests.conftest import skip
+from tests.servers import ServerMissingError
+
+
+@pytest.fixture
+def galera() -> Iterator[Galera]:
+    try:
+        cluster = Galera.start()
+    except ServerMissingError as missing:
+        skip(missing)
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture
+def replication() -> Iterator[Replication]:
+    try:
+        cluster = Replication.start()
+    except ServerMissingError as missing:
+        skip(missing)
+    yield cluster
+    cluster.stop()

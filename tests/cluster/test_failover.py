@@ -1,0 +1,32 @@
+"""A server of a cluster is killed under load, and every acknowledged write is there once."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cluster.failovers import kill_a_node, promote_the_standby
+from tests.cluster.servers import Galera, Replication
+from tests.load.tally import Tally
+from tests.load.writers import Writers
+
+pytestmark = [pytest.mark.cluster, pytest.mark.server]
+
+
+async def work(writers: Writers) -> None:
+    """Wait for enough writes of each kind and process."""
+    await writers.write(20)
+
+
+async def test_a_node_of_galera_that_is_killed_takes_nothing_with_it(galera: Galera):
+    counts, conflicts = await kill_a_node(galera, work)
+    print(f"\n{conflicts} writes were undone because one on another node was first; {counts}")
+    assert conflicts
+    assert counts.errors == 0
+    assert counts.faults == Tally().faults
+
+
+async def test_a_standby_of_postgresql_that_is_promoted_has_every_write(replication: Replication):
+    counts = await promote_the_standby(replication, work)
+    print(f"\n{counts}")
+    assert counts.errors == 0
+    assert counts.faults == Tally().faults

@@ -1,0 +1,204 @@
+"""Dialects that the package does not know: those that serve, and those that are refused."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine, inspect, make_url, text
+
+from slack_agents_sqlalchemy import Provider, UnsupportedDatabaseError
+from slack_agents_sqlalchemy.tables import TABLE_PREFIX, VERSION_TABLE
+from tests.generic_road import register
+
+CHECKOUT = Path(__file__).parents[2]
+
+# A process that is ready says so, and goes on when it is told to.
+INITIALIZE_ON_SIGNAL = """
+import asyncio, sys
+from tests.generic_road import register
+from slack_agents_sqlalchemy import Provider
+
+async def main():
+    register()
+    provider = Provider(url=sys.argv[1])
+    print("ready", flush=True)
+    sys.stdin.readline()
+    await provider.initialize()
+    await provider.set("started", sys.argv[2], {})
+    await provider.close()
+
+asyncio.run(main())
+"""
+
+
+def plain(url: str) -> str:
+    """Give a URL the name under which the package does not know its dialect."""
+    parsed = make_url(url)
+    unknown = parsed.set(drivername=f"plain{parsed.get_backend_name()}")
+    return unknown.render_as_string(hide_password=False)
+
+
+def table_names(url: str) -> list[str]:
+    engine = create_engine(make_url(url).set(drivername={"mariadb": "mariadb+pymysql"}["mariadb"]))
+    names = inspect(engine).get_table_names()
+    engine.dispose()
+    return [name for name in names if name.startswith(TABLE_PREFIX)]
+
+
+@pytest.mark.durable
+def test_processes_that_start_at_once_without_a_lock_all_start(fresh_url: str):
+    url = plain(fresh_url)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", INITIALIZE_ON_SIGNAL, url, str(number)],
+            cwd=CHECKOUT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(5)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    ended = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0] * 5, ended
+
+    async def started() -> int:
+        provider = Provider(url=url, migrate="verify")
+        await provider.initialize()
+        found = await provider.query("started", {})
+        await provider.close()
+        return len(found)
+
+    assert asyncio.run(started()) == 5
+
+
+@pytest.mark.parametrize("backend", ["mariadb"], indirect=True)
+async def test_a_database_that_cannot_hold_every_sign_is_refused_and_left_empty(fresh_url: str):
+    database = make_url(fresh_url).database
+    engine = create_engine(make_url(fresh_url).set(drivername="mariadb+pymysql"))
+    with engine.begin() as connection:
+        connection.execute(text(f"ALTER DATABASE {database} CHARACTER SET latin1"))
+    engine.dispose()
+    with pytest.raises(UnsupportedDatabaseError, match="emoji"):
+        await Provider(url=plain(fresh_url)).initialize()
+    assert table_names(fresh_url) == []
+
+
+@pytest.mark.filterwarnings("ignore:duckdb-engine")
+async def test_a_dialect_that_cannot_hold_the_schema_is_refused_and_left_empty(tmp_path: Path):
+    pytest.importorskip("duckdb_engine")
+    url = f"duckdb:///{tmp_path / 'agents.duckdb'}"
+    with pytest.raises(UnsupportedDatabaseError, match="CASCADE"):
+        await Provider(url=url).initialize()
+    engine = create_engine(url)
+    assert inspect(engine).get_table_names() == []
+    engine.dispose()
+
+
+async def test_a_driver_that_does_not_count_rows_serves_as_well(tmp_path: Path):
+    register()
+    storage = Provider(url=f"uncountedsqlite:///{tmp_path / 'agents.db'}")
+    await storage.initialize()
+    for number in (1, 2, 2):
+        await storage.set("plugin", "key", {"n": number})
+    await asyncio.gather(*(storage.set("plugin", "raced", {"n": n}) for n in range(20)))
+    assert await storage.get("plugin", "key") == {"n": 2}
+    assert len(await storage.query("plugin", {})) == 2
+    conversation = await storage.get_or_create_conversation("agent", "C1", "1", "general")
+    message = await storage.create_message(conversation, "U1", "Ada", "ada")
+    await storage.append_text_block(message, "hello")
+    with pytest.raises(LookupError):
+        await storage.append_text_block(message + 1, "nowhere")
+    [(_, blocks)] = await storage.get_message_blocks(conversation)
+    assert [block["content"] for block in blocks] == [{"text": "hello"}]
+    await storage.close()
+
+
+@pytest.mark.parametrize("backend", ["sqlite-file", "postgresql", "mariadb"], indirect=True)
+@pytest.mark.parametrize("is_stored", [True, False], ids=["stored", "not stored"])
+async def test_what_a_commit_without_a_clear_answer_may_have_stored_is_stored_once(
+    fresh_url: str, is_stored: bool, monkeypatch: pytest.MonkeyPatch
+):
+    storage = Provider(url=plain(fresh_url))
+    await storage.initialize()
+    conversation = await storage.get_or_create_conversation("agent", "C1", "1", "general")
+    message = await storage.create_message(conversation, "U1", "Ada", "ada")
+    dialect = storage.engine.dialect
+    commit, unanswered = dialect.do_commit, 0
+
+    def leave_unanswered(connection: Any) -> None:
+        nonlocal unanswered
+        if unanswered:
+            unanswered -= 1
+            (commit if is_stored else dialect.do_rollback)(connection)
+            raise dialect.loaded_dbapi.OperationalError("no answer")
+        commit(connection)
+
+    monkeypatch.setattr(dialect, "do_commit", leave_unanswered)
+    unanswered = 1
+    item = await storage.append("plugin", "key", {"n": 1})
+    unanswered = 1
+    await storage.append_text_block(message, "hello")
+    assert unanswered == 0
+    assert await storage.get_list("plugin", "key") == [{"n": 1, "id": item}]
+    [(_, blocks)] = await storage.get_message_blocks(conversation)
+    assert [block["content"] for block in blocks] == [{"text": "hello"}]
+    await storage.close()
+
+
+@pytest.mark.parametrize("backend", ["sqlite-file", "postgresql", "mariadb"], indirect=True)
+async def test_every_name_in_the_schema_fits_31_characters(fresh_url: str):
+    provider = Provider(url=plain(fresh_url))
+    await provider.initialize()
+
+    def names(connection: object) -> list[str]:
+        inspector = inspect(connection)
+        found = []
+        for table in inspector.get_table_names():
+            found += [table, inspector.get_pk_constraint(table)["name"]]
+            found += [index["name"] for index in inspector.get_indexes(table)]
+            found += [key["name"] for key in inspector.get_foreign_keys(table)]
+            found += [unique["name"] for unique in inspector.get_unique_constraints(table)]
+        return [name for name in found if name is not None]
+
+    found = await provider._database.run(names)
+    await provider.close()
+    assert VERSION_TABLE in found
+    assert [name for name in found if len(name) > 31] == []
+
+
+@pytest.mark.parametrize(
+    ("backend", "module", "version", "lacks"),
+    [
+        ("sqlite-file", "sqlite", (3, 20), "ON CONFLICT"),
+        ("postgresql", "postgresql", (9, 4), "ON CONFLICT"),
+        ("mariadb", "mysql", (5, 2), "DATETIME"),
+    ],
+    indirect=["backend"],
+)
+async def test_a_server_that_is_too_old_is_refused_before_anything_is_made(
+    fresh_url: str,
+    module: str,
+    version: tuple[int, ...],
+    lacks: str,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    dialect = type(create_engine(Provider(url=fresh_url)._database.url).dialect)
+    monkeypatch.setattr(dialect, "_get_server_version_info", lambda *_: version)
+    with pytest.raises(UnsupportedDatabaseError, match=lacks):
+        await Provider(url=fresh_url).initialize()
+    monkeypatch.undo()
+    with pytest.raises(Exception, match="slack-agents-db upgrade"):
+        await Provider(url=fresh_url, migrate="verify").initialize()

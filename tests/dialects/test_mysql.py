@@ -1,0 +1,96 @@
+"""MySQL and MariaDB: connections are encrypted where the URL asks for it, or refused."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, make_url
+
+from slack_agents_sqlalchemy import (
+    ConfigurationError,
+    DatabaseUnavailableError,
+    InvalidValueError,
+    Provider,
+)
+from tests.servers import MariaDB, find_programs
+
+DRIVERS = ["aiomysql", "asyncmy", "pymysql"]
+
+
+@pytest.fixture(scope="module")
+def tls_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """A private server that takes encrypted connections too, and its certificate."""
+    if shutil.which("openssl") is None or not find_programs("mariadb-install-db", "mariadbd"):
+        pytest.skip("needs MariaDB's own programs and openssl")
+    server = MariaDB.start(tls=True)
+    assert server.certificate is not None
+    yield server.create_database(), server.certificate
+    server.close()
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+async def test_a_connection_is_encrypted_and_the_certificate_is_checked(
+    tls_server: tuple[str, Path], driver: str, tmp_path: Path
+):
+    plain, certificate = tls_server
+    url = make_url(plain).set(drivername=f"mariadb+{driver}")
+    storage = Provider(url=url.update_query_dict({"ssl_ca": str(certificate)}))
+    await storage.initialize()
+    await storage.set("plugin", "key", {})
+    [(_, cipher)] = await storage._database.run(
+        lambda connection: connection.exec_driver_sql("SHOW STATUS LIKE 'Ssl_cipher'").all()
+    )
+    assert cipher
+    await storage.close()
+
+    named_otherwise = url.set(host="localhost")
+    with pytest.raises(DatabaseUnavailableError):
+        await Provider(
+            url=named_otherwise.update_query_dict({"ssl_ca": str(certificate)})
+        ).initialize()
+
+    other = tmp_path / "other.crt"
+    subject = ["-subj", "/CN=other", "-keyout", str(tmp_path / "other.key"), "-out", str(other)]
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *subject]
+    subprocess.run(make, check=True, capture_output=True)
+    with pytest.raises(DatabaseUnavailableError):
+        await Provider(url=url.update_query_dict({"ssl_ca": str(other)})).initialize()
+
+
+@pytest.mark.parametrize("backend", ["mariadb"], indirect=True)
+@pytest.mark.parametrize("driver", DRIVERS)
+async def test_a_server_without_tls_is_refused_where_the_url_asks_for_it(
+    database_url: str, driver: str, tls_server: tuple[str, Path]
+):
+    url = make_url(database_url).set(drivername=f"mariadb+{driver}")
+    with pytest.raises(DatabaseUnavailableError):
+        await Provider(url=url.update_query_dict({"ssl_ca": str(tls_server[1])})).initialize()
+
+
+async def test_a_certificate_that_is_not_there_is_a_configuration_error():
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        await Provider(url="mysql://u@h/a?ssl_ca=/no/such/ca.pem").initialize()
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+async def test_a_value_larger_than_the_server_accepts_is_an_error_that_names_the_setting(
+    tls_server: tuple[str, Path], driver: str
+):
+    plain, _ = tls_server
+    with create_engine(make_url(plain).set(drivername="mariadb+pymysql")).connect() as admin:
+        usual = admin.exec_driver_sql("SELECT @@GLOBAL.max_allowed_packet").scalar_one()
+        admin.exec_driver_sql("SET GLOBAL max_allowed_packet = 1048576")
+        storage = Provider(url=make_url(plain).set(drivername=f"mariadb+{driver}"))
+        await storage.initialize()
+        with pytest.raises(
+            InvalidValueError, match=r"max_allowed_packet, which is 1,048,576 bytes"
+        ):
+            await storage.set("plugin", driver, {"text": "x" * 2_000_000})
+        assert await storage.get("plugin", driver) is None
+        await storage.set("plugin", driver, {"text": "x" * 900_000})
+        await storage.close()
+        admin.exec_driver_sql(f"SET GLOBAL max_allowed_packet = {usual}")

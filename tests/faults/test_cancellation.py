@@ -1,0 +1,159 @@
+"""A caller that gives up: what it began has ended before it goes on, and nothing is left of it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+from sqlalchemy import QueuePool, event
+
+from slack_agents_sqlalchemy import LockTimeoutError, NotInitializedError, Provider
+from tests.conftest import NewProvider
+from tests.load.observer import Observer
+from tests.relay import Relay
+
+servers = pytest.mark.parametrize("backend", ["postgresql", "mariadb"], indirect=True)
+both_paths = pytest.mark.parametrize("watch", [False, True], ids=["fast", "ordinary"])
+
+LARGE = "x" * 1_000_000  # in many pieces, which the relay delays
+
+
+def watch_engine(storage: Provider) -> None:
+    """Listen to the engine, which puts every call on the ordinary path."""
+    event.listen(storage.engine, "before_cursor_execute", lambda *_: None)
+
+
+@servers
+@both_paths
+async def test_what_a_caller_does_after_it_gave_up_is_not_overtaken_by_what_it_gave_up(
+    relayed: Provider, relay: Relay, storage: Provider, database_url: str, watch: bool
+):
+    if watch:
+        watch_engine(relayed)
+    await asyncio.gather(*(relayed.set("plugin", str(n), {}) for n in range(3)))
+    relay.delay(0.01)
+    for number in range(5):
+        given_up = asyncio.create_task(relayed.set("plugin", "key", {"n": -1, "text": LARGE}))
+        await asyncio.sleep(0.005)  # it is on its way
+        given_up.cancel()
+        with suppress(asyncio.CancelledError):
+            await given_up
+        await relayed.set("plugin", "key", {"n": number})
+        assert await asyncio.to_thread(Observer(database_url).transactions_left) == 0
+        assert await storage.get("plugin", "key") == {"n": number}
+
+
+@servers
+@both_paths
+async def test_a_caller_that_gives_up_while_its_connection_is_looked_at_leaves_it_to_others(
+    new_provider: NewProvider, watch: bool
+):
+    storage = await new_provider(pool_size=1, command_timeout=5)
+    if watch:
+        watch_engine(storage)
+    await storage.set("plugin", "key", {"n": 1})
+    kept = []  # with its traceback, which would keep the connection
+    for steps in range(4):
+        storage._database._freshness.note_loss()
+        call = asyncio.ensure_future(storage.get("plugin", "key"))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        call.cancel()
+        kept += await asyncio.gather(call, return_exceptions=True)
+        assert await storage.get("plugin", "key") == {"n": 1}
+    pool = storage.engine.pool
+    assert isinstance(pool, QueuePool)
+    assert pool.checkedout() == 0
+
+
+@servers
+async def test_a_close_that_is_given_up_closes_all_the_same(backend: str, fresh_url: str):
+    storage = Provider(url=fresh_url)
+    await storage.initialize()
+    await storage.set("plugin", "key", {})
+    observer = Observer(fresh_url)
+    with observer.holding_a_row():
+        waiting = asyncio.create_task(storage.set("plugin", "key", {"n": 1}))
+        await asyncio.sleep(0)  # it is on its way
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(storage.close(), 0.1)
+        with pytest.raises(NotInitializedError):
+            await storage.get("plugin", "key")
+    await asyncio.gather(waiting, return_exceptions=True)
+    await storage.close()
+    assert await asyncio.to_thread(observer.kill_connections) == 0
+
+
+@servers
+@pytest.mark.parametrize("opens_again", [False, True])
+async def test_a_call_that_waits_to_be_made_again_ends_with_the_storage(
+    relayed: Provider, relay: Relay, opens_again: bool
+):
+    await relayed.set("plugin", "key", {})
+    await relay.go_down()
+    waiting = asyncio.create_task(relayed.append("plugin", "key", {}))
+    done, _ = await asyncio.wait({waiting}, timeout=0.2)
+    assert not done
+    await relayed.close()
+    await relay.come_back()
+    if opens_again:
+        await relayed.initialize()
+    with pytest.raises(NotInitializedError):
+        await waiting
+
+
+# PostgreSQL is asked to cancel, which may come too late: there nobody is told what became of it.
+@pytest.mark.parametrize("backend", ["mariadb", "sqlite-file"], indirect=True)
+async def test_a_write_that_a_lock_kept_is_not_stored_after_its_error(
+    backend: str, database_url: str, new_provider: NewProvider
+):
+    storage = await new_provider(command_timeout=2)
+    await storage.set("plugin", "key", {"n": 0})
+    with Observer(database_url).holding_a_row():
+        # More than one: on SQLite they wait for each other too.
+        results = await asyncio.gather(
+            *(storage.set("plugin", "key", {"n": n}) for n in range(1, 4)), return_exceptions=True
+        )
+        assert all(isinstance(one, TimeoutError) for one in results)
+        if backend == "mariadb":
+            assert {type(one) for one in results} == {LockTimeoutError}
+    assert await asyncio.to_thread(Observer(database_url).transactions_left) == 0
+    assert await storage.get("plugin", "key") == {"n": 0}
+
+
+@pytest.mark.parametrize("backend", ["postgresql", "mariadb", "sqlite-file"], indirect=True)
+def test_another_event_loop_is_an_error_that_says_so_or_no_matter(backend: str, fresh_url: str):
+    storage = Provider(url=fresh_url)
+
+    async def begin() -> None:
+        await storage.initialize()
+        await storage.set("plugin", "key", {"n": 1})
+        if backend != "sqlite-file":
+            await storage.close()
+
+    async def go_on() -> None:
+        if backend != "sqlite-file":
+            with pytest.raises(NotInitializedError):
+                await storage.get("plugin", "key")
+            await storage.initialize()
+        assert await storage.get("plugin", "key") == {"n": 1}
+        await storage.close()
+
+    asyncio.run(begin())
+    asyncio.run(go_on())
+
+
+@servers
+async def test_calls_from_another_event_loop_are_refused_and_the_storage_is_as_it_was(
+    new_provider: NewProvider,
+):
+    storage = await new_provider()
+    await storage.set("plugin", "key", {"n": 1})
+
+    def call() -> None:
+        asyncio.run(storage.get("plugin", "key"))
+
+    with pytest.raises(NotInitializedError, match="another event loop"):
+        await asyncio.to_thread(call)
+    assert await storage.get("plugin", "key") == {"n": 1}

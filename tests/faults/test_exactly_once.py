@@ -1,0 +1,135 @@
+"""A call whose connection dies is made again, and what it stores is there once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from sqlalchemy import event
+
+from slack_agents_sqlalchemy import LockTimeoutError, Provider
+from tests.calls import single_statement_calls
+from tests.conftest import NewProvider
+from tests.load.observer import Observer
+from tests.relay import Lost, Relay
+
+
+@pytest.mark.parametrize("backend", ["postgresql", "mariadb"], indirect=True)
+@pytest.mark.parametrize("watch", [False, True], ids=["fast", "ordinary"])
+@pytest.mark.parametrize("lost", ["question", "answer"])
+async def test_a_call_whose_question_or_answer_is_lost_leaves_what_it_leaves_otherwise(
+    relayed: Provider,
+    relay: Relay,
+    storage: Provider,
+    watch: bool,
+    lost: Lost,
+):
+    if watch:
+        event.listen(relayed.engine, "before_cursor_execute", lambda *_: None)
+    calls = await single_statement_calls(relayed)
+    for name, call in calls.items():
+        await call()
+        before = await storage.count_rows()
+        answer = await call()
+        after = await storage.count_rows()
+        relay.cut(lost)
+        answer_of_cut = await call()
+        assert not relay.is_to_cut, name
+        again = await storage.count_rows()
+        made = {table: after[table] - before[table] for table in before}
+        assert {table: again[table] - after[table] for table in before} == made, name
+        assert type(answer_of_cut) is type(answer), name
+
+
+@pytest.mark.parametrize("backend", ["postgresql", "mariadb"], indirect=True)
+@pytest.mark.parametrize("lost", ["question", "answer"])
+async def test_a_new_thread_whose_answer_is_lost_is_one_conversation(
+    relayed: Provider, relay: Relay, storage: Provider, lost: Lost
+):
+    await relayed.get_or_create_conversation("agent", "C1", "the first")
+    asked = relay.asked
+    await relayed.get_or_create_conversation("agent", "C1", "new")
+    statements = relay.asked - asked
+    for number in range(statements):
+        relay.cut(lost, spared=number)
+        made = await relayed.get_or_create_conversation("agent", "C1", f"new {number}")
+        assert not relay.is_to_cut
+        assert await storage.get_or_create_conversation("agent", "C1", f"new {number}") == made
+    rows = await storage.count_rows()
+    assert rows["slack_agents_conversations"] == 2 + statements
+
+
+@pytest.mark.parametrize("backend", ["postgresql", "mariadb"], indirect=True)
+@pytest.mark.parametrize("watch", [False, True], ids=["fast", "ordinary"])
+async def test_a_server_that_restarts_is_waited_for(
+    relayed: Provider, relay: Relay, storage: Provider, watch: bool
+):
+    if watch:
+        event.listen(relayed.engine, "before_cursor_execute", lambda *_: None)
+    await asyncio.gather(*(relayed.append("namespace", "key", {"n": n}) for n in range(10)))
+    await relay.go_down()
+    waiting = [
+        asyncio.create_task(relayed.append("namespace", "key", {"n": n})) for n in range(10, 30)
+    ]
+    done, _ = await asyncio.wait(waiting, timeout=0.3)
+    assert not done
+    await relay.come_back()
+    ids = await asyncio.gather(*waiting)
+    stored = await storage.get_list("namespace", "key")
+    assert sorted(item["n"] for item in stored) == list(range(30))
+    assert {item["id"] for item in stored} >= set(ids)
+
+
+@pytest.mark.parametrize("backend", ["postgresql", "mariadb"], indirect=True)
+async def test_a_server_that_stays_away_is_a_connection_error_in_time(
+    relay: Relay, relayed: Provider, new_provider: NewProvider
+):
+    impatient = await new_provider(
+        url=relayed.engine.url.render_as_string(hide_password=False), connect_timeout=0.3
+    )
+    await impatient.set("namespace", "key", {"kept": True})
+    await relay.go_down()
+    async with asyncio.timeout(10):
+        with pytest.raises(ConnectionError, match="Is the database running"):
+            await impatient.get("namespace", "key")
+    await relay.come_back()
+    assert await impatient.get("namespace", "key") == {"kept": True}
+
+
+# How long the server lets a statement wait for a lock, as its driver is told.
+IMPATIENT = {
+    "postgresql": {"server_settings": {"lock_timeout": "100ms"}},
+    "mariadb": {"init_command": "SET SESSION innodb_lock_wait_timeout = 1"},
+}
+
+
+@pytest.mark.parametrize("backend", ["postgresql", "mariadb"], indirect=True)
+@pytest.mark.parametrize("watch", [False, True], ids=["fast", "ordinary"])
+async def test_a_call_that_a_lock_kept_too_long_is_made_again(
+    backend: str, database_url: str, new_provider: NewProvider, watch: bool
+):
+    storage = await new_provider(connect_args=IMPATIENT[backend])
+    if watch:
+        event.listen(storage.engine, "before_cursor_execute", lambda *_: None)
+    await storage.set("namespace", "key", {"n": 1})
+    with Observer(database_url).holding_a_row():
+        waiting = asyncio.create_task(storage.set("namespace", "key", {"n": 2}))
+        done, _ = await asyncio.wait({waiting}, timeout=1.3)  # longer than the server's limit
+        assert not done
+    await waiting
+    assert await storage.get("namespace", "key") == {"n": 2}
+
+
+@pytest.mark.parametrize("backend", ["postgresql", "mariadb"], indirect=True)
+async def test_a_lock_that_is_never_given_up_is_a_timeout_and_nothing_is_stored(
+    backend: str, database_url: str, new_provider: NewProvider
+):
+    storage = await new_provider(connect_args=IMPATIENT[backend], connect_timeout=0.3)
+    await storage.set("namespace", "key", {"n": 1})
+    with Observer(database_url).holding_a_row():
+        with pytest.raises(LockTimeoutError, match="another transaction") as error:
+            await storage.set("namespace", "key", {"n": 2})
+        assert isinstance(error.value, TimeoutError)
+    assert await storage.get("namespace", "key") == {"n": 1}
+    await storage.set("namespace", "key", {"n": 3})
+    assert await storage.get("namespace", "key") == {"n": 3}

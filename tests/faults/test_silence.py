@@ -1,0 +1,174 @@
+"""A server that says nothing any more is found out within `connect_timeout`, and left."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import event, make_url
+
+from slack_agents_sqlalchemy import Provider, pooling
+from slack_agents_sqlalchemy.silence import Probes
+from slack_agents_sqlalchemy.verification import NewProvider
+from tests.relay import Relay
+
+_DESCRIPTORS: dict[str, Callable[[Any], int]] = {
+    "asyncpg": lambda connection: connection._transport.get_extra_info("socket").fileno(),
+    "psycopg": lambda connection: connection.fileno(),
+    "psycopg2": lambda connection: connection.fileno(),
+    "aiomysql": lambda connection: connection._writer.get_extra_info("socket").fileno(),
+    "asyncmy": lambda connection: connection._transport.get_extra_info("socket").fileno(),
+    "pymysql": lambda connection: connection._sock.fileno(),
+}
+DRIVERS = [
+    *(("postgresql", driver) for driver in ("asyncpg", "psycopg", "psycopg2")),
+    *(("mariadb", driver) for driver in ("aiomysql", "asyncmy", "pymysql")),
+]
+CALLERS = 3
+LONG_BEFORE_COMMAND_TIMEOUT = 30.0  # seconds
+
+drivers = pytest.mark.parametrize(("backend", "driver"), DRIVERS, indirect=["backend"])
+
+
+def by(driver: str, url: str, **changes: Any) -> str:
+    plain = make_url(url)
+    through = plain.set(drivername=f"{plain.get_backend_name()}+{driver}", **changes)
+    return through.render_as_string(hide_password=False)
+
+
+async def options(storage: Provider, driver: str) -> dict[str, int]:
+    """Return what TCP was told of the connection that the storage uses."""
+    used: list[Any] = []
+    event.listen(storage.engine, "checkout", lambda _, record, __: used.append(record))
+    await storage.get("namespace", "key")
+    descriptor = _DESCRIPTORS[driver](used[0].driver_connection)
+    names = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_USER_TIMEOUT")
+    with socket.socket(fileno=os.dup(descriptor)) as same:
+        found = {
+            name: same.getsockopt(socket.IPPROTO_TCP, getattr(socket, name))
+            for name in names
+            if hasattr(socket, name)
+        }
+        found["SO_KEEPALIVE"] = int(same.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) != 0)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("seconds", "probes"),
+    [
+        (0.5, (1, 1, 1, 500)),
+        (3, (1, 1, 2, 3_000)),
+        (10, (5, 1, 5, 10_000)),
+        (60, (30, 6, 5, 60_000)),
+        (1e9, (16_383, 3_276, 6, 32_767_000)),
+    ],
+)
+def test_the_probes_fill_the_time(seconds: float, probes: tuple[int, int, int, int]):
+    assert Probes.within(seconds) == probes
+
+
+@drivers
+async def test_tcp_gives_a_silent_server_up_after_connect_timeout(
+    database_url: str, driver: str, new_provider: NewProvider
+):
+    storage = await new_provider(url=by(driver, database_url), connect_timeout=30)
+    found = await options(storage, driver)
+    expected = {
+        "SO_KEEPALIVE": 1,
+        "TCP_KEEPIDLE": 15,
+        "TCP_KEEPINTVL": 3,
+        "TCP_KEEPCNT": 5,
+        "TCP_USER_TIMEOUT": 30_000,
+    }
+    assert found == {name: expected[name] for name in found}
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+@pytest.mark.parametrize("in_url", [False, True])
+async def test_what_the_user_says_of_tcp_holds(
+    database_url: str, driver: str, in_url: bool, new_provider: NewProvider
+):
+    said = {"keepalives_idle": "77", "tcp_user_timeout": "4321"}
+    url = by(driver, database_url, query=said if in_url else {})
+    storage = await new_provider(url=url, connect_args={} if in_url else said)
+    found = await options(storage, driver)
+    assert found.get("TCP_KEEPIDLE", 77) == 77
+    assert found.get("TCP_USER_TIMEOUT", 4321) == 4321
+
+
+async def through(relay: Relay, url: str, driver: str, **options: Any) -> Provider:
+    """Return a storage that reaches its server by the relay, with connections for all callers."""
+    relayed = by(driver, url, host="127.0.0.1", port=await relay.open())
+    storage = Provider(url=relayed, **options)
+    await storage.initialize()
+    await everybody_writes(storage)
+    return storage
+
+
+async def everybody_writes(storage: Provider) -> None:
+    await asyncio.gather(*(storage.set("namespace", str(n), {"n": n}) for n in range(CALLERS)))
+
+
+@pytest.mark.parametrize(
+    ("backend", "driver", "watch"),
+    [
+        *((backend, driver, False) for backend, driver in DRIVERS),
+        ("postgresql", "asyncpg", True),
+        ("mariadb", "aiomysql", True),
+    ],
+    indirect=["backend"],
+)
+async def test_an_idle_connection_that_became_silent_is_replaced_in_time(
+    database_url: str, relay: Relay, driver: str, watch: bool, monkeypatch: pytest.MonkeyPatch
+):
+    # `command_timeout` is 60 s: whoever waits for it is too late.
+    storage = await through(relay, database_url, driver, connect_timeout=0.5)
+    if watch:  # which puts every call on the ordinary path
+        event.listen(storage.engine, "before_cursor_execute", lambda *_: None)
+    relay.freeze()
+    monkeypatch.setattr(pooling, "_IDLE_SECONDS", 0.0)
+    started = time.monotonic()
+    await everybody_writes(storage)
+    assert time.monotonic() - started < LONG_BEFORE_COMMAND_TIMEOUT
+    await storage.close()
+
+
+@pytest.mark.parametrize(
+    ("backend", "driver"),
+    [("postgresql", "asyncpg"), ("mariadb", "aiomysql")],
+    indirect=["backend"],
+)
+async def test_after_one_time_limit_the_other_connections_cost_none(
+    database_url: str, relay: Relay, driver: str
+):
+    storage = await through(relay, database_url, driver, connect_timeout=0.5, command_timeout=1.5)
+    relay.freeze()
+    with pytest.raises(TimeoutError):
+        await storage.get("namespace", "0")
+    await everybody_writes(storage)
+    await storage.close()
+
+
+@pytest.mark.parametrize(
+    ("backend", "driver"),
+    [("postgresql", "asyncpg"), ("mariadb", "aiomysql"), ("mariadb", "asyncmy")],
+    indirect=["backend"],
+)
+async def test_a_server_that_stops_talking_while_it_is_connected_to_is_left_in_time(
+    database_url: str, relay: Relay, driver: str, monkeypatch: pytest.MonkeyPatch
+):
+    storage = await through(relay, database_url, driver, connect_timeout=0.5)
+    relay.freeze()
+    relay.spoil("freeze", after=1)  # new lines too
+    monkeypatch.setattr(pooling, "_IDLE_SECONDS", 0.0)
+    started = time.monotonic()
+    with pytest.raises(ConnectionError):
+        await storage.get("namespace", "0")
+    assert time.monotonic() - started < LONG_BEFORE_COMMAND_TIMEOUT
+    await storage.close()

@@ -1,0 +1,96 @@
+"""Looks at a database from outside: what is left of calls, and a lock that keeps them waiting."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import NullPool, create_engine, make_url
+from sqlalchemy.exc import OperationalError
+
+SETTLED = 10.0  # seconds within which a server has noticed what was given up
+
+SYNCHRONOUS = {
+    "sqlite": "sqlite",
+    "postgresql": "postgresql+psycopg2",
+    "mariadb": "mariadb+pymysql",
+}
+
+# The transactions that the server holds open for others in this database, and what it runs.
+_LEFT = {
+    "postgresql": "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    " AND pid <> pg_backend_pid() AND (state <> 'idle' OR xact_start IS NOT NULL)",
+    "mariadb": "SELECT count(*) FROM information_schema.processlist LEFT JOIN"
+    " information_schema.innodb_trx ON trx_mysql_thread_id = id WHERE db = DATABASE()"
+    " AND id <> CONNECTION_ID() AND (command <> 'Sleep' OR trx_id IS NOT NULL)",
+}
+_OTHERS = {
+    "postgresql": "SELECT pid FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    "mariadb": "SELECT id FROM information_schema.processlist"
+    " WHERE db = DATABASE() AND id <> CONNECTION_ID()",
+}
+_KILL = {"postgresql": "SELECT pg_terminate_backend({})", "mariadb": "KILL {}"}
+_DATABASE_LOCK = {
+    "postgresql": "LOCK TABLE slack_agents_key_values NOWAIT",
+    "mariadb": "LOCK TABLES slack_agents_key_values WRITE NOWAIT",
+    "sqlite": "BEGIN EXCLUSIVE",
+}
+
+
+class Observer:
+    """A connection of its own for each look, past the provider."""
+
+    def __init__(self, url: str) -> None:
+        parsed = make_url(url)
+        self._name = parsed.get_backend_name()
+        arguments = {"timeout": 0} if self._name == "sqlite" else {}
+        self._engine = create_engine(
+            parsed.set(drivername=SYNCHRONOUS[self._name]),
+            poolclass=NullPool,
+            connect_args=arguments,
+        )
+
+    @contextmanager
+    def holding_a_row(self) -> Iterator[None]:
+        """Keep every writer of the stored values waiting."""
+        with self._engine.begin() as connection:
+            connection.exec_driver_sql("UPDATE slack_agents_key_values SET namespace = namespace")
+            yield
+
+    def transactions_left(self) -> int:
+        """Wait until no transaction of others is open; return how many still are."""
+        deadline = time.monotonic() + SETTLED
+        while (left := self._transactions()) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return left
+
+    def nothing_is_left(self) -> None:
+        """Wait until there is no transaction; then no lock may be held either."""
+        assert self.transactions_left() == 0
+        with self._engine.connect() as connection:
+            connection.exec_driver_sql(_DATABASE_LOCK[self._name])
+
+    def kill_connections(self) -> int:
+        """End every other connection to the database; return how many there were."""
+        killed = 0
+        with self._engine.connect() as connection:
+            for (number,) in connection.exec_driver_sql(_OTHERS[self._name]).all():
+                try:
+                    connection.exec_driver_sql(_KILL[self._name].format(number))
+                except OperationalError:  # it has ended by itself
+                    continue
+                killed += 1
+        return killed
+
+    def _transactions(self) -> int:
+        with self._engine.connect() as connection:
+            if self._name != "sqlite":
+                return int(connection.exec_driver_sql(_LEFT[self._name]).scalar_one())
+            try:  # it tells by giving the lock, or not
+                connection.exec_driver_sql("BEGIN EXCLUSIVE")
+            except OperationalError:
+                return 1
+            connection.exec_driver_sql("ROLLBACK")
+            return 0

@@ -1,0 +1,67 @@
+"""The declarative models: what they say of the tables is what the provider stores."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, func, select
+from sqlalchemy.orm import Session
+
+from slack_agents_sqlalchemy import Provider
+from slack_agents_sqlalchemy.models import Block, Conversation, Message, ToolCall, Usage
+
+
+async def tell(storage: Provider) -> int | str:
+    conversation = await storage.get_or_create_conversation("agent", "C1", "1.0", "general")
+    message = await storage.create_message(conversation, "U1", "Ada", "ada")
+    await storage.append_tool_block(
+        message,
+        tool_call_id="toolu_1",
+        tool_name="search",
+        tool_input={"q": "\0"},
+        tool_output="found",
+        is_error=False,
+    )
+    for cost in (0.25, 0.5):
+        await storage.append_usage_block(
+            message,
+            model="a-model",
+            version="1",
+            input_tokens=10,
+            output_tokens=1,
+            cache_creation_input_tokens=0,
+            cache_read_input_tokens=0,
+            peak_single_call_input_tokens=10,
+            estimated_cost_usd=cost,
+        )
+    return conversation
+
+
+async def test_what_the_agents_cost_is_a_query_of_the_models(storage: Provider):
+    await tell(storage)
+    costs = (
+        select(
+            Conversation.agent_name,
+            Message.user_handle,
+            Usage.model,
+            func.sum(Usage.input_tokens),
+            func.sum(Usage.estimated_cost_usd),
+        )
+        .join(Message, Message.id == Usage.message_id)
+        .join(Conversation, Conversation.id == Usage.conversation_id)
+        .group_by(Conversation.agent_name, Message.user_handle, Usage.model)
+    )
+    rows = await storage._database.run(lambda connection: connection.execute(costs).all())
+    assert [tuple(row) for row in rows] == [("agent", "ada", "a-model", 20, 0.75)]
+
+
+async def test_an_entity_has_the_kind_and_the_values_of_what_was_stored(storage: Provider):
+    conversation = await tell(storage)
+
+    def load(connection: Connection) -> list[Block]:
+        with Session(connection) as session:
+            blocks = select(Block).where(Block.conversation_id == conversation).order_by(Block.id)
+            return list(session.scalars(blocks))
+
+    call, *usage = await storage._database.run(load)
+    assert isinstance(call, ToolCall)
+    assert (call.tool_input, call.tool_output, call.is_error) == ({"q": "\0"}, "found", False)
+    assert [type(block) for block in usage] == [Usage, Usage]

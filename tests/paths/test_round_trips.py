@@ -1,0 +1,45 @@
+"""One call, one round trip: counted between the provider and the server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from slack_agents_sqlalchemy import Provider
+from tests.calls import single_statement_calls
+from tests.relay import Relay
+
+
+@pytest.mark.parametrize("backend", ["postgresql", "mariadb"], indirect=True)
+@pytest.mark.parametrize("watch", [False, True], ids=["fast", "ordinary"])
+async def test_a_call_of_one_statement_asks_the_server_once(
+    relayed: Provider, relay: Relay, watch: bool
+):
+    if watch:
+        event.listen(relayed.engine, "before_cursor_execute", lambda *_: None)
+    calls = await single_statement_calls(relayed)
+    for call in calls.values():
+        await call()  # drivers prepare a statement when it is new to the connection
+
+    asked = {}
+    for name, call in calls.items():
+        before = relay.asked
+        await call()
+        asked[name] = relay.asked - before
+
+    assert asked == dict.fromkeys(calls, 1)
+
+
+@pytest.mark.parametrize("backend", ["postgresql", "mariadb"], indirect=True)
+async def test_a_call_of_two_statements_is_seen_to_ask_twice(relayed: Provider, relay: Relay):
+    def ask_twice(connection: Any) -> None:
+        for _ in range(2):
+            connection.exec_driver_sql("SELECT 1")
+
+    await relayed._database.run(ask_twice)
+    before = relay.asked
+    await relayed._database.run(ask_twice)
+
+    assert relay.asked == before + 2
