@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from sqlalchemy import Table, event, inspect
 from sqlalchemy.engine import Connection, Dialect
@@ -135,7 +135,7 @@ def _upgrade(connection: Connection) -> None:
     if known.is_known:
         _migrate_under_lock(connection, known.migration_pauses)
     else:
-        _migrate_in_turn(connection, known.migration_pauses)
+        _migrate_in_turn(connection)
         if is_new:
             from slack_agents_sqlalchemy import proof  # see _run_alembic
 
@@ -157,53 +157,71 @@ def _migrate_under_lock(connection: Connection, pauses: Iterator[float]) -> None
     _run_alembic(connection)
 
 
-def _migrate_in_turn(connection: Connection, pauses: Iterator[float]) -> None:
-    """Migrate without a lock, where there is none: what others have made is passed over."""
+def _migrate_in_turn(connection: Connection) -> None:
+    """Migrate without a lock, where there is none: what others have made is passed over.
+
+    A process that fails has met another one's work, or a database that cannot hold the schema.
+    The first is over as soon as somebody gets on; the second never is.
+    """
+    known = backend(connection.dialect.name)
     made: list[Table] = []
 
     def note(table: Table, *_: object, **__: object) -> None:
         made.append(table)
 
     event.listen(Table, "after_create", note)
+    standing = None
     try:
-        for seconds in pauses:
+        while True:
             try:
                 _run_alembic(connection)
-            except DBAPIError:
+            except DBAPIError as exc:
                 if connection.invalidated:
                     raise
                 connection.rollback()
+                found = _standing(connection)
+                if found != standing:
+                    standing, obstacle, pauses = found, exc, known.migration_pauses
+                seconds = next(pauses, None)
+                if seconds is None:
+                    _refuse(connection, obstacle, made)
                 pause(connection, seconds)
-                if _tables(connection) <= {one.name for one in made}:
-                    raise  # nobody else is at work
-                connection.rollback()
             else:
                 return
-        _run_alembic(connection)
-    except DBAPIError as exc:
-        if connection.invalidated:
-            raise
-        connection.rollback()
-        _drop(connection, made)
-        if backend(connection.dialect.name).classify(driver_error(exc)) is not Fault.OTHER:
-            raise
-        raise UnsupportedDatabaseError(
-            f"{connection.dialect.name} cannot hold the schema, or this user may not make it: "
-            f"{driver_error(exc)}. What was made of it was removed again"
-        ) from exc
     finally:
         event.remove(Table, "after_create", note)
 
 
-def _tables(connection: Connection) -> set[str]:
-    names = inspect(connection).get_table_names()
-    return {name for name in names if name.startswith(TABLE_PREFIX)}
+def _standing(connection: Connection) -> dict[str, set[str | None]]:
+    """Return the tables there are, with the names of their indexes."""
+    inspector = inspect(connection)
+    found = {
+        table: {index["name"] for index in inspector.get_indexes(table)}
+        for table in inspector.get_table_names()
+        if table.startswith(TABLE_PREFIX)
+    }
+    connection.rollback()
+    return found
 
 
-def _drop(connection: Connection, tables: Sequence[Table]) -> None:
-    for made in reversed(tables):
-        made.drop(connection)
-    connection.commit()
+def _refuse(connection: Connection, error: DBAPIError, made: Sequence[Table]) -> NoReturn:
+    """Raise the error of a migration that nothing helps, and remove what it has made.
+
+    Tables stay where others have made some too: they may depend on each other.
+    """
+    alone = _standing(connection).keys() <= {table.name for table in made}
+    if alone:
+        for table in reversed(made):
+            table.drop(connection)
+        connection.commit()
+    cause = driver_error(error)
+    if backend(connection.dialect.name).classify(cause) is not Fault.OTHER:
+        raise error
+    left = "What was made of it was removed again" if alone else "Tables that were there are left"
+    raise UnsupportedDatabaseError(
+        f"{connection.dialect.name} cannot hold the schema, or this user may not make it: "
+        f"{cause}. {left}"
+    ) from error
 
 
 def _run_alembic(connection: Connection) -> None:

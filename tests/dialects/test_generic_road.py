@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, inspect, make_url, text
+from sqlalchemy import Engine, create_engine, event, inspect, make_url, text
 
 from slack_agents_sqlalchemy import Provider, UnsupportedDatabaseError
-from slack_agents_sqlalchemy.tables import TABLE_PREFIX, VERSION_TABLE
+from slack_agents_sqlalchemy.tables import TABLE_PREFIX, VERSION_TABLE, metadata
 from tests.generic_road import register
 
 CHECKOUT = Path(__file__).parents[2]
@@ -43,8 +43,15 @@ def plain(url: str) -> str:
     return unknown.render_as_string(hide_password=False)
 
 
+def synchronous(url: str) -> Engine:
+    """Return an engine for the same database that needs no event loop."""
+    drivers = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "mariadb": "mariadb+pymysql"}
+    parsed = make_url(url)
+    return create_engine(parsed.set(drivername=drivers[parsed.get_backend_name()]))
+
+
 def table_names(url: str) -> list[str]:
-    engine = create_engine(make_url(url).set(drivername={"mariadb": "mariadb+pymysql"}["mariadb"]))
+    engine = synchronous(url)
     names = inspect(engine).get_table_names()
     engine.dispose()
     return [name for name in names if name.startswith(TABLE_PREFIX)]
@@ -84,10 +91,39 @@ def test_processes_that_start_at_once_without_a_lock_all_start(fresh_url: str):
     assert asyncio.run(started()) == 5
 
 
+@pytest.mark.durable
+async def test_what_a_process_has_made_stays_when_another_is_a_step_ahead(fresh_url: str):
+    """The other one makes each index first, on tables that are all this one's."""
+    register()
+    url = plain(fresh_url)
+    other = synchronous(fresh_url)
+    overtaken: list[str] = []
+
+    def make_it_first(_conn: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.lstrip().startswith("CREATE INDEX") and statement not in overtaken:
+            overtaken.append(statement)
+            with other.begin() as connection:
+                connection.exec_driver_sql(statement)
+
+    storage = Provider(url=url)
+    event.listen(Engine, "before_cursor_execute", make_it_first)
+    try:
+        await storage.initialize()
+    finally:
+        event.remove(Engine, "before_cursor_execute", make_it_first)
+    other.dispose()
+    assert len(overtaken) == len(
+        [index for table in metadata.tables.values() for index in table.indexes]
+    )
+    conversation = await storage.get_or_create_conversation("agent", "C1", "1", "general")
+    assert await storage.has_conversation("agent", "C1", "1"), conversation
+    await storage.close()
+
+
 @pytest.mark.parametrize("backend", ["mariadb"], indirect=True)
 async def test_a_database_that_cannot_hold_every_sign_is_refused_and_left_empty(fresh_url: str):
     database = make_url(fresh_url).database
-    engine = create_engine(make_url(fresh_url).set(drivername="mariadb+pymysql"))
+    engine = synchronous(fresh_url)
     with engine.begin() as connection:
         connection.execute(text(f"ALTER DATABASE {database} CHARACTER SET latin1"))
     engine.dispose()

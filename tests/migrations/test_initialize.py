@@ -280,7 +280,7 @@ async def test_a_migration_that_was_cut_off_is_taken_up_where_it_stopped(
     event.listen(Engine, "before_cursor_execute", cut_off)
     try:
         with pytest.raises(ConnectionError, match="cut off"):
-            await Provider(url=fresh_url).initialize()
+            await Provider(url=fresh_url, connect_timeout=0.5).initialize()
     finally:
         event.remove(Engine, "before_cursor_execute", cut_off)
 
