@@ -1,8 +1,8 @@
 """One database: one hop per call, time limits, and drivers' errors translated."""
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -11,6 +11,7 @@ from sqlalchemy.engine import URL, Connection, Dialect, Engine
 from sqlalchemy.exc import DBAPIError
 
 from slack_agents_sqlalchemy import engines
+from slack_agents_sqlalchemy.attempts import Attempt
 from slack_agents_sqlalchemy.deadlines import DeadlineError, Deadlines
 from slack_agents_sqlalchemy.dialects import Backend, InsertUnder, Upsert, backend
 from slack_agents_sqlalchemy.errors import (
@@ -19,6 +20,7 @@ from slack_agents_sqlalchemy.errors import (
     DatabaseUnavailableError,
     DuplicateKeyError,
     InvalidValueError,
+    LockTimeoutError,
     NotInitializedError,
     StorageError,
     UnsupportedDatabaseError,
@@ -36,14 +38,8 @@ from slack_agents_sqlalchemy.pooling import (
     connect,
 )
 from slack_agents_sqlalchemy.resending import PASSING, resend
-from slack_agents_sqlalchemy.runner import (
-    GreenletRunner,
-    Runner,
-    ShieldedGreenletRunner,
-    ThreadPoolRunner,
-    ThreadRunner,
-)
-from slack_agents_sqlalchemy.translation import Attempt, presentable, translate
+from slack_agents_sqlalchemy.runner import Runner, TaskRunner, ThreadRunner
+from slack_agents_sqlalchemy.translation import presentable, translate
 
 type Parameters = Mapping[str, Any]
 
@@ -75,6 +71,8 @@ class Database:
         self._deadlines = Deadlines(options.command_timeout)
         self._freshness = Freshness(options.connect_timeout)
         self._loop: asyncio.AbstractEventLoop | None = None  # that the connections belong to
+        self._process = 0  # the same
+        self._lifetime: AsyncGenerator[None] | None = None  # ends with the event loop
         self._closing: asyncio.Future[None] | None = None
 
     @property
@@ -109,6 +107,7 @@ class Database:
         self.backend.make_private(self.url)
         self._engine = engines.create(self.url, self.backend, self._options)
         self._loop = asyncio.get_running_loop() if self._engine.dialect.is_async else None
+        self._process = os.getpid()
         self._runner = self._create_runner(self._engine)
         self._fast_path = self._create_fast_path(self._engine)
         may_hang = (
@@ -124,12 +123,15 @@ class Database:
             self._require_version(self._engine.dialect)
         except BaseException as exc:
             await self.close(patience=0)
-            if isinstance(exc, DatabaseTimeoutError):
+            if isinstance(exc, DatabaseTimeoutError) and not isinstance(exc, LockTimeoutError):
                 raise DatabaseUnavailableError(
                     f"no connection to {describe(self.url)} "
                     f"within {self._options.connect_timeout:g} s: is the database running?"
                 ) from exc
             raise
+        if self._loop is not None:
+            self._lifetime = self._close_with_loop()
+            await anext(self._lifetime)
 
     async def close(self, *, patience: float = 10.0) -> None:
         """Wait for the calls in flight and close every connection. A second call does nothing.
@@ -143,6 +145,20 @@ class Database:
             self._closing = asyncio.ensure_future(self._close(engine, runner, patience))
         if self._closing is not None and not self._closing.done():
             await asyncio.shield(self._closing)  # who is cancelled does not leave it half closed
+        lifetime, self._lifetime = self._lifetime, None
+        if lifetime is not None and not self._is_elsewhere():
+            await lifetime.aclose()
+
+    async def _close_with_loop(self) -> AsyncGenerator[None]:
+        """Close the connections when the event loop ends, which closes its generators.
+
+        Drivers write to the log about connections that are left open then.
+        """
+        try:
+            yield
+        finally:
+            self._lifetime = None
+            await self.close(patience=0)
 
     async def _close(self, engine: Engine, runner: Runner, patience: float) -> None:
         if self._is_elsewhere():
@@ -156,13 +172,14 @@ class Database:
         fast, runner = self._fast_path, self._open_runner()
         if fast is None or fast.is_watched():
             return await self.run(
-                lambda connection: connection.execute(statement, parameters).all()
+                lambda connection: connection.execute(statement, parameters).all(), writes=False
             )
         return await self._hop(
             lambda attempt: runner.drive(
-                lambda: fast.fetch(attempt, statement, parameters), attempt.deadline
+                lambda: fast.fetch(attempt, statement, parameters), attempt
             ),
             runner,
+            writes=False,
         )
 
     async def execute(self, statement: Executable, parameters: Parameters) -> int:
@@ -174,7 +191,7 @@ class Database:
             )
         return await self._hop(
             lambda attempt: runner.drive(
-                lambda: fast.execute(attempt, statement, parameters), attempt.deadline
+                lambda: fast.execute(attempt, statement, parameters), attempt
             ),
             runner,
         )
@@ -230,6 +247,7 @@ class Database:
         *,
         timeout: float | None = None,  # noqa: ASYNC109 - it also names the error
         once: bool = False,
+        writes: bool = True,
     ) -> T:
         """Run a function of a connection in one hop.
 
@@ -238,6 +256,7 @@ class Database:
                 lost meanwhile.
             timeout: Seconds it may take; by default the option ``command_timeout``.
             once: Whether it may not be run again.
+            writes: Whether it may change rows.
 
         Raises:
             NotInitializedError: The database is not open.
@@ -247,20 +266,17 @@ class Database:
         engine, runner = self.engine, self._open_runner()
 
         def connect_and_run(attempt: Attempt) -> T:
-            with connect(engine, self._freshness) as connection:
-                attempt.connected = True
-                if attempt.deadline is not None and timeout is None:  # the others wait for no row
-                    left = attempt.deadline - time.monotonic()
-                    self.backend.limit_wait(connection.exec_driver_sql, connection.info, left)
+            with connect(engine, self._freshness, attempt) as connection:
                 if self._autocommits:
                     return operation(connection)
                 return self.backend.transact(connection, operation)
 
         return await self._hop(
-            lambda attempt: runner.run(lambda: connect_and_run(attempt), attempt.deadline),
+            lambda attempt: runner.run(lambda: connect_and_run(attempt), attempt),
             runner,
             timeout,
             once=once,
+            writes=writes,
         )
 
     async def _hop[T](
@@ -270,37 +286,47 @@ class Database:
         timeout: float | None = None,  # noqa: ASYNC109 - see run
         *,
         once: bool = False,
+        writes: bool = True,
     ) -> T:
         deadlines = self._deadlines if timeout is None else Deadlines(timeout)
         try:
             with deadlines.start():
                 began = asyncio.get_running_loop().time()
                 deadline = began + deadlines.limit
+
+                def attempt() -> Awaitable[T]:
+                    return self._try(call, runner, Attempt(deadline, writes=writes))
+
                 try:
-                    return await self._try(call, runner, deadline)
+                    return await attempt()
                 except PASSING as exc:
-                    if once:
+                    is_late = asyncio.get_running_loop().time() >= deadline
+                    if is_late and not isinstance(exc, DatabaseTimeoutError):
+                        raise self._too_late(deadlines.limit) from exc
+                    polls_locks = self.backend.waits_briefly_for_locks
+                    if once and not (polls_locks and isinstance(exc, LockTimeoutError)):
                         raise
                     return await resend(
-                        lambda: self._try(call, runner, deadline),
+                        attempt,
                         exc,
                         patience=self._options.connect_timeout,
                         began=began,
                         deadline=deadline,
+                        polls_locks=polls_locks,
                     )
         except DeadlineError as exc:
             self._freshness.note_loss()  # where one is silent, the others may be
-            raise DatabaseTimeoutError(
-                f"{describe(self.url)} did not answer within {deadlines.limit:g} s"
-            ) from exc
+            raise self._too_late(deadlines.limit) from exc
+
+    def _too_late(self, limit: float) -> DatabaseTimeoutError:
+        return DatabaseTimeoutError(f"{describe(self.url)} did not answer within {limit:g} s")
 
     async def _try[T](
-        self, call: Callable[[Attempt], Awaitable[T]], runner: Runner, deadline: float
+        self, call: Callable[[Attempt], Awaitable[T]], runner: Runner, attempt: Attempt
     ) -> T:
         """Make a call, and tell its error as one of this package's."""
         if self._runner is not runner:  # it was closed while the call waited to be made again
             raise self._not_open()
-        attempt = Attempt(deadline)
         try:
             return await call(attempt)
         except StorageError:
@@ -326,10 +352,14 @@ class Database:
                 )
 
     def _create_runner(self, engine: Engine) -> Runner:
-        one_connection, size = self.backend.keeps_one_connection, self._options.pool_size
+        def interrupt(driver_connection: Any) -> None:
+            self.backend.interrupt(driver_connection, lambda: connect(engine, self._freshness))
+
+        one_connection = self.backend.keeps_one_connection
+        size = 1 if one_connection else self._options.pool_size
         if engine.dialect.is_async:
-            return ShieldedGreenletRunner() if one_connection else GreenletRunner(size)
-        return ThreadRunner(1) if one_connection else ThreadPoolRunner(size)
+            return TaskRunner(size, interrupt, keeps_connection=one_connection)
+        return ThreadRunner(size, interrupt, settles=one_connection)
 
     def _create_fast_path(self, engine: Engine) -> FastPath | None:
         calls = self.backend.driver_calls(self.url.get_driver_name())
@@ -340,7 +370,7 @@ class Database:
             pings = bool(self._options.engine_options.get("pool_pre_ping"))
             connections = AsyncConnections(engine, self._freshness, pings=pings)
         elif self.backend.keeps_one_connection:
-            connections = OneConnection(engine, self.backend)
+            connections = OneConnection(engine)
         else:
             connections = ThreadConnections(engine, self._freshness)
         return FastPath(engine, self.backend, calls, connections)
@@ -349,14 +379,16 @@ class Database:
         if self._runner is None:
             raise self._not_open()
         if self._is_elsewhere():
+            place = "event loop" if self._process == os.getpid() else "process, before a fork"
             raise NotInitializedError(
-                "the storage was initialized in another event loop, which its connections belong "
+                f"the storage was initialized in another {place}, which its connections belong "
                 "to: call close() and initialize() in this one"
             )
         return self._runner
 
     def _is_elsewhere(self) -> bool:
-        return self._loop is not None and self._loop is not asyncio.get_running_loop()
+        in_loop = self._loop is None or self._loop is asyncio.get_running_loop()
+        return not in_loop or self._process != os.getpid()
 
     def _not_open(self) -> NotInitializedError:
         return NotInitializedError(

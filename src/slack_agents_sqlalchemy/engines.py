@@ -87,10 +87,16 @@ def _engine_options(url: URL, backend: Backend, options: Options) -> dict[str, A
     chosen = given["poolclass"]
     if isinstance(chosen, str):  # as YAML has it
         chosen = getattr(pool, chosen, None)
-    if backend.keeps_one_connection or not isinstance(chosen, type):
+    if backend.keeps_one_connection:
         raise ConfigurationError(
-            "storage option 'engine_options' holds a 'poolclass' that is none of SQLAlchemy's, "
-            f"or of no use to {describe(url)}, which keeps one connection: leave it out"
+            "storage option 'engine_options' holds a 'poolclass', which is of no use to "
+            f"{describe(url)}: it keeps one connection. Leave it out"
+        )
+    # The others share one connection among calls that run at once, or refuse the second.
+    if not isinstance(chosen, type) or not issubclass(chosen, pool.QueuePool | pool.NullPool):
+        raise ConfigurationError(
+            "storage option 'engine_options' holds a 'poolclass' that cannot serve several calls "
+            "at once: use QueuePool or NullPool, or leave it out"
         )
     has_size = issubclass(chosen, pool.QueuePool)
     return (of_pool if has_size else {}) | given | {"poolclass": chosen}

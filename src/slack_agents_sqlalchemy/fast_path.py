@@ -15,10 +15,10 @@ from sqlalchemy.engine import Dialect, Engine
 from sqlalchemy.types import TypeEngine
 
 from slack_agents_sqlalchemy import exact
+from slack_agents_sqlalchemy.attempts import Attempt
 from slack_agents_sqlalchemy.column_types import ExactJSON, ExactText, UTCDateTime
 from slack_agents_sqlalchemy.dialects import Backend, Fault
 from slack_agents_sqlalchemy.pooling import Connections
-from slack_agents_sqlalchemy.translation import Attempt
 
 type Row = Sequence[Any]
 """The values of a row, in the order of the statement's columns."""
@@ -147,12 +147,16 @@ class FastPath:
 
     def is_watched(self) -> bool:
         """Return whether somebody must see every statement pass through SQLAlchemy."""
-        watching = self._engine.dispatch
+        of_engine, of_dialect = self._engine.dispatch, self._engine.dialect.dispatch
         return bool(
-            watching.before_cursor_execute
-            or watching.after_cursor_execute
-            or watching.before_execute
-            or watching.after_execute
+            of_engine.before_cursor_execute
+            or of_engine.after_cursor_execute
+            or of_engine.before_execute
+            or of_engine.after_execute
+            or of_engine.engine_connect
+            or of_dialect.do_execute
+            or of_dialect.do_execute_no_params
+            or of_dialect.do_setinputsizes
             or self._engine.logger.isEnabledFor(logging.INFO)
         )
 
@@ -176,25 +180,28 @@ class FastPath:
         statement: Executable,
         parameters: Mapping[str, Any],
     ) -> tuple[Prepared, T]:
-        lent = await self._connections.take(attempt.deadline)
+        lent = await self._connections.take()
         attempt.connected = True
         connection = lent.driver_connection
         try:
             prepared = self._prepare(statement, parameters)
             attempt.sent = prepared.arguments(parameters)
-            return prepared, await call(connection, prepared.sql, attempt.sent)
+            attempt.connection = connection
+            raw = await call(connection, prepared.sql, attempt.sent)
         except Exception as exc:
             attempt.lost = (
                 self._calls.is_lost(connection) or self._backend.classify(exc) is Fault.UNAVAILABLE
             )
             if attempt.lost:
-                lent.invalidate(exc)
+                await self._connections.invalidate(lent, exc)
             raise
         except BaseException as exc:  # cancelled half-way: the answer may still come
-            lent.invalidate(exc)
+            await self._connections.invalidate(lent, exc)
             raise
+        else:
+            return prepared, raw
         finally:
-            await self._connections.give_back(lent)
+            await self._connections.give_back(lent, attempt)
 
     def _prepare(self, statement: Executable, parameters: Mapping[str, Any]) -> Prepared:
         # The statements of this package are built once, so that this never grows beyond them.

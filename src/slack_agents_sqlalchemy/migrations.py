@@ -8,7 +8,8 @@ import asyncio
 import os
 import shlex
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -18,9 +19,10 @@ from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.exc import DBAPIError
 
 from slack_agents_sqlalchemy.database import Database
-from slack_agents_sqlalchemy.dialects import Fault, backend, driver_error, pause
+from slack_agents_sqlalchemy.dialects import Fault, backend, driver_error, lock_error, pause
 from slack_agents_sqlalchemy.errors import (
     ConfigurationError,
+    MigrationLockedError,
     SchemaOutdatedError,
     SchemaTooNewError,
     UnsupportedDatabaseError,
@@ -38,6 +40,7 @@ REVISIONS = ("0001",)
 HEAD = REVISIONS[-1]
 
 LOCK_TIMEOUT = 60.0  # seconds to wait for another process that migrates
+_LOCK_POLL = 1.0  # seconds of them that one attempt waits, so that a cancelled caller is not kept
 MIGRATION_TIMEOUT = 3600.0  # seconds that a migration may take
 
 _TRUTH = {"true": True, "false": False}  # as YAML has it
@@ -124,9 +127,20 @@ async def upgrade(database: Database) -> None:
     while not _ALEMBIC.acquire(blocking=False):  # noqa: ASYNC110 - other loops may hold it
         await asyncio.sleep(_ALEMBIC_POLL)
     try:
-        await database.run(_upgrade, timeout=MIGRATION_TIMEOUT)
+        await _wait_for_lock(lambda: database.run(_upgrade, timeout=MIGRATION_TIMEOUT))
     finally:
         _ALEMBIC.release()
+
+
+async def _wait_for_lock(migrate: Callable[[], Awaitable[None]]) -> None:
+    """Migrate, and try again while another process holds the migration lock."""
+    deadline = time.monotonic() + LOCK_TIMEOUT
+    while True:
+        try:
+            return await migrate()
+        except MigrationLockedError as exc:
+            if time.monotonic() > deadline:
+                raise lock_error(LOCK_TIMEOUT) from exc
 
 
 def _upgrade(connection: Connection) -> None:
@@ -273,10 +287,12 @@ async def _connect_and_migrate(context: "EnvironmentContext") -> None:
     database = Database(parse_url(_url_from_environment()), options)
     await database.open()
     try:
-        await database.run(
-            lambda connection: _migrate(context, connection),
-            timeout=MIGRATION_TIMEOUT,
-            once=True,
+        await _wait_for_lock(
+            lambda: database.run(
+                lambda connection: _migrate(context, connection),
+                timeout=MIGRATION_TIMEOUT,
+                once=True,
+            )
         )
     finally:
         await database.close()
@@ -293,7 +309,7 @@ def _url_from_environment() -> str:
 
 
 def _migrate(context: "EnvironmentContext", connection: Connection) -> None:
-    with backend(connection.dialect.name).migration_lock(connection, LOCK_TIMEOUT):
+    with backend(connection.dialect.name).migration_lock(connection, _LOCK_POLL):
         # Asked again under the lock: another process may have migrated meanwhile.
         require_known(_look_for_revision(connection))
         if not backend(connection.dialect.name).autocommits:

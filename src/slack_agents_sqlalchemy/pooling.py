@@ -8,11 +8,10 @@ from typing import Any, Protocol, Self
 
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import MissingGreenlet
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 from sqlalchemy.util import greenlet_spawn
 
-from slack_agents_sqlalchemy.dialects import Backend
+from slack_agents_sqlalchemy.attempts import Attempt
 from slack_agents_sqlalchemy.silence import shut_down_after
 
 _IDLE_SECONDS = 30.0
@@ -46,8 +45,16 @@ class Freshness:
 
 
 @contextmanager
-def connect(engine: Engine, freshness: Freshness) -> Iterator[Connection]:
-    """Lend a connection of SQLAlchemy's; in a greenlet or on a worker thread."""
+def connect(
+    engine: Engine, freshness: Freshness, attempt: Attempt | None = None
+) -> Iterator[Connection]:
+    """Lend a connection of SQLAlchemy's; in a greenlet or on a worker thread.
+
+    Args:
+        engine: Whose pool is used.
+        freshness: Tells which connections must be looked at.
+        attempt: The attempt of a call that the connection is for.
+    """
     while True:
         connection = engine.connect()
         pooled = connection.connection
@@ -56,7 +63,16 @@ def connect(engine: Engine, freshness: Freshness) -> Iterator[Connection]:
         connection.invalidate()
         connection.close()
     with connection:
-        yield connection
+        if attempt is not None:
+            attempt.connected = True
+            attempt.connection = pooled.driver_connection
+        try:
+            yield connection
+        finally:
+            # An asyncio driver's connection that is cut off is closed, which the server may not
+            # know: that of a cancelled call stays noted.
+            if attempt is not None and not (engine.dialect.is_async and connection.invalidated):
+                attempt.end()
         freshness.note_use(pooled)
 
 
@@ -68,24 +84,20 @@ class Lent(Protocol):
         """The driver's own connection."""
         ...
 
-    def invalidate(self, e: BaseException | None = None) -> None:
-        """Close the connection, so that nobody uses it again."""
-        ...
-
 
 class Connections[T: Lent](Protocol):
     """Where the fast path gets its connections from."""
 
-    async def take(self, deadline: float | None) -> T:
-        """Lend a connection, one that was not idle for long.
-
-        Args:
-            deadline: The monotonic clock's time when the call is given up that it is for.
-        """
+    async def take(self) -> T:
+        """Check a connection out; one that was idle for long is checked first."""
         ...
 
-    async def give_back(self, lent: T) -> None:
-        """Take it back; one that was invalidated too."""
+    async def invalidate(self, lent: T, error: BaseException) -> None:
+        """Close the connection, so that nobody uses it again."""
+        ...
+
+    async def give_back(self, lent: T, attempt: Attempt) -> None:
+        """Check the connection in; one that was invalidated too."""
         ...
 
 
@@ -106,24 +118,34 @@ class AsyncConnections:
         """
         self._engine = engine
         self._freshness = freshness
-        self._needs_greenlet = pings or not isinstance(engine.pool, QueuePool)
+        self._always_awaits = pings or not isinstance(engine.pool, QueuePool)
         self._may_connect = True
         event.listen(engine, "do_connect", self._refuse_to_connect)
 
-    async def take(self, _deadline: float | None) -> PoolProxiedConnection:
-        """Lend a connection."""
-        lent = None if self._needs_greenlet else self._take_at_hand()
+    async def take(self) -> PoolProxiedConnection:
+        """Check a connection out."""
+        lent = None if self._may_await() else self._take_at_hand()
         if lent is None:
             lent = await greenlet_spawn(_take, self._engine, self._freshness)
         return lent
 
-    async def give_back(self, lent: PoolProxiedConnection) -> None:
-        """Return the connection to the pool."""
+    async def invalidate(self, lent: PoolProxiedConnection, error: BaseException) -> None:
+        """Close the connection; the driver asks the server to cancel, and awaits that."""
+        await greenlet_spawn(lent.invalidate, error)
+
+    async def give_back(self, lent: PoolProxiedConnection, attempt: Attempt) -> None:
+        """Check the connection in."""
+        if lent.is_valid:
+            attempt.connection = None
         self._freshness.note_use(lent)
-        if self._needs_greenlet:
+        if self._may_await():
             await greenlet_spawn(lent.close)
         else:
             lent.close()
+
+    def _may_await(self) -> bool:
+        of_pool = self._engine.pool.dispatch
+        return bool(self._always_awaits or of_pool.checkout or of_pool.checkin or of_pool.reset)
 
     def _take_at_hand(self) -> PoolProxiedConnection | None:
         if not self._engine.pool.checkedin():  # type: ignore[attr-defined] # a QueuePool
@@ -132,9 +154,6 @@ class AsyncConnections:
         try:
             lent = self._engine.raw_connection()
         except _NotConnectedError:
-            return None
-        except MissingGreenlet:  # somebody listens to the pool, and awaits something
-            self._needs_greenlet = True
             return None
         finally:
             self._may_connect = True
@@ -159,12 +178,17 @@ class ThreadConnections:
         self._engine = engine
         self._freshness = freshness
 
-    async def take(self, _deadline: float | None) -> PoolProxiedConnection:
-        """Lend a connection."""
+    async def take(self) -> PoolProxiedConnection:
+        """Check a connection out."""
         return _take(self._engine, self._freshness)
 
-    async def give_back(self, lent: PoolProxiedConnection) -> None:
-        """Return the connection to the pool."""
+    async def invalidate(self, lent: PoolProxiedConnection, error: BaseException) -> None:
+        """Close the connection."""
+        lent.invalidate(error)
+
+    async def give_back(self, lent: PoolProxiedConnection, attempt: Attempt) -> None:
+        """Check the connection in."""
+        attempt.end()
         self._freshness.note_use(lent)
         lent.close()
 
@@ -176,30 +200,26 @@ class OneConnection:
     third of a point read.
     """
 
-    def __init__(self, engine: Engine, backend: Backend) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._backend = backend
-        self._info: dict[str, Any] = {}
         self.driver_connection: Any = None
         event.listen(engine, "close", self._forget)
 
-    async def take(self, deadline: float | None) -> Self:
-        """Lend the connection."""
+    async def take(self) -> Self:
+        """Return the connection."""
         if self.driver_connection is None:
             pooled = self._engine.raw_connection()
-            self.driver_connection, self._info = pooled.driver_connection, pooled.info
+            self.driver_connection = pooled.driver_connection
             pooled.close()
-        if deadline is not None:
-            left = deadline - time.monotonic()
-            self._backend.limit_wait(self.driver_connection.execute, self._info, left)
         return self
 
-    async def give_back(self, lent: Self) -> None:
-        """Keep it."""
-
-    def invalidate(self, e: BaseException | None = None) -> None:
+    async def invalidate(self, _lent: Self, error: BaseException) -> None:
         """Close the connection, so that the next call makes a new one."""
-        self._engine.raw_connection().invalidate(e)
+        self._engine.raw_connection().invalidate(error)
+
+    async def give_back(self, _lent: Self, attempt: Attempt) -> None:
+        """Keep the connection."""
+        attempt.end()
 
     def _forget(self, _dbapi_connection: Any, _record: Any) -> None:
         self.driver_connection = None

@@ -49,7 +49,7 @@ class Provider(BaseStorageProvider):
     def __init__(self, url: str | URL | None = None, **options: Any) -> None:
         self._options = parse_options(options)
         self._database = Database(parse_url(url), self._options)
-        self._starting = asyncio.Lock()
+        self._starting: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
         self._is_ready = False
 
     def __repr__(self) -> str:
@@ -68,7 +68,7 @@ class Provider(BaseStorageProvider):
             SchemaError: The schema is not the one this version works with; the message says what
                 to do.
         """
-        async with self._starting:
+        async with self._starting_lock():
             if self._database.is_open:
                 return
             self._is_ready = False
@@ -79,6 +79,12 @@ class Provider(BaseStorageProvider):
                 await self._database.close()
                 raise
             self._is_ready = True
+
+    def _starting_lock(self) -> asyncio.Lock:
+        loop = asyncio.get_running_loop()
+        if self._starting is None or self._starting[0] is not loop:  # a lock belongs to one loop
+            self._starting = loop, asyncio.Lock()
+        return self._starting[1]
 
     async def close(self) -> None:
         """Close every connection. A second call does nothing."""

@@ -12,6 +12,7 @@ from slack_agents_sqlalchemy.errors import (
 
 _FIRST_PAUSE = 0.02  # seconds; each next one may be twice as long, and all are random
 _LONGEST_PAUSE = 1.0  # seconds
+_POLL_PAUSE = 0.005  # seconds; the database has waited for the lock already
 
 PASSING = (DatabaseUnavailableError, DatabaseConflictError)
 """What may be over when the call is made again."""
@@ -24,6 +25,7 @@ async def resend[T](
     patience: float,
     began: float,
     deadline: float,
+    polls_locks: bool,
 ) -> T:
     """Make a call again that failed with a passing error, until it does not.
 
@@ -37,6 +39,8 @@ async def resend[T](
         patience: Seconds after which its error is raised after all.
         began: The event loop's time when the call was made.
         deadline: When it is given up.
+        polls_locks: Whether the database waits so briefly for a lock that the call is made again
+            until its deadline.
 
     Raises:
         DuplicateKeyError: With ``was_stored`` where the row is that of the lost call.
@@ -48,16 +52,24 @@ async def resend[T](
     def is_worth_it(error: BaseException) -> bool:
         # What is still waiting for the lock when it is given up may be stored when nobody expects
         # it: the server must have the time to give up first, as it just did.
-        in_time = now() + (now() - began) < deadline
-        return isinstance(error, PASSING) and (in_time or not isinstance(error, LockTimeoutError))
+        if isinstance(error, LockTimeoutError):
+            return now() + (now() - began) < deadline
+        return isinstance(error, PASSING) and now() < deadline
 
     if not is_worth_it(error):
         raise error
     may_be_stored = isinstance(error, DatabaseUnavailableError)
+    too_long = tenacity.stop_after_delay(patience)
+    pause = tenacity.wait_random_exponential(_FIRST_PAUSE, _LONGEST_PAUSE)
+
+    def is_polled(state: tenacity.RetryCallState) -> bool:
+        failed = None if state.outcome is None else state.outcome.exception()
+        return polls_locks and isinstance(failed, LockTimeoutError)
+
     async for attempt in tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception(is_worth_it),
-        stop=tenacity.stop_after_delay(patience),
-        wait=tenacity.wait_random_exponential(_FIRST_PAUSE, _LONGEST_PAUSE),
+        stop=lambda state: not is_polled(state) and too_long(state),
+        wait=lambda state: _POLL_PAUSE if is_polled(state) else pause(state),
         reraise=True,
     ):
         with attempt:

@@ -1,75 +1,129 @@
-"""Runs a call in one hop: in a greenlet or on the event loop itself, or on a worker thread."""
+"""Run a call to its end without blocking the event loop: as a task of its own, or on a thread.
+
+A call that its caller gives up (it was cancelled, once or many times, or took too long) does not
+keep that caller. The call may end by itself for a moment, and is interrupted then. Later calls wait
+until it has ended: a write that was given up never takes effect after a later call has returned.
+"""
 
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Protocol
 
 from sqlalchemy.util import greenlet_spawn
 
-_KEPT = 1.0  # seconds; a call takes milliseconds, unless the server is silent or locked
+from slack_agents_sqlalchemy.attempts import Attempt, Interrupt
+
+_GRACE = 1.0  # seconds until a call that was given up is interrupted; calls take milliseconds
+_INTERRUPT_TIMEOUT = 3.0  # seconds for asking the server to end a statement
+_SETTLE_TIMEOUT = 10.0  # seconds for a local file, whose driver always tells what became of a call
 
 
 class Runner(Protocol):
     """Runs what uses connections to its end without blocking the event loop."""
 
-    async def run[T](self, function: Callable[[], T], deadline: float | None = None) -> T:
-        """Run a plain synchronous function that uses a SQLAlchemy connection.
-
-        Args:
-            function: What to run.
-            deadline: The event loop's time until which a caller that is cancelled may be kept.
-        """
+    async def run[T](self, function: Callable[[], T], attempt: Attempt) -> T:
+        """Run a plain synchronous function that uses a SQLAlchemy connection."""
         ...
 
-    async def drive[T](
-        self, call: Callable[[], Coroutine[Any, Any, T]], deadline: float | None = None
-    ) -> T:
-        """Run a coroutine function that uses a driver's connection; see :meth:`run`."""
+    async def drive[T](self, call: Callable[[], Coroutine[Any, Any, T]], attempt: Attempt) -> T:
+        """Run a coroutine function that uses a driver's connection."""
         ...
 
-    async def stop(self, last: Callable[[], None], patience: float) -> None:
-        """Run a last function once all that was begun has ended, and free what the runner holds.
+    async def stop(self, dispose: Callable[[bool], None], limit: float) -> None:
+        """Wait for the calls that have begun, and dispose of the engine.
 
         Args:
-            last: What remains to do.
-            patience: Seconds to wait for what was begun, and for ``last``.
+            dispose: Disposes of the engine. Its argument says whether the connections may be
+                closed: nothing uses them.
+            limit: Seconds to wait for the calls, and as many for closing the connections.
         """
         ...
 
 
-class GreenletRunner:
-    """For asyncio drivers: the whole function runs in one greenlet of the event loop's thread.
+class _Outcome[T]:
+    """How a call ended. Its ``repr`` shows nothing of it: asyncio's debug mode logs results."""
 
-    Wherever the driver would await, the greenlet switches back to the event loop.
+    __slots__ = ("_error", "_value")
 
-    A driver drops its connection when it is cancelled, and what the server has got it does
-    nevertheless, maybe after what the caller does next. So a caller that is cancelled is kept until
-    its call has ended, for a second at most.
+    def __init__(self, value: T | None = None, error: BaseException | None = None) -> None:
+        self._value = value
+        self._error = error
 
-    Args:
-        places: Calls that may run at once, as many as there are connections. The others wait in
-            turn: the pool alone gives a connection to whoever asks first after it came back, and
-            who was waiting for it waits on.
+    def get(self) -> T:
+        """Return the result, or raise the error."""
+        if self._error is not None:
+            # Not kept here: an error whose traceback leads back to it is freed late.
+            error, self._error = self._error, None
+            try:
+                raise error
+            finally:
+                del error
+        return self._value  # type: ignore[return-value] # None only where T has it
+
+
+class _GivenUp:
+    """The calls that were given up and have not ended.
+
+    Attributes:
+        writes: Those of them that may change rows.
     """
 
-    def __init__(self, places: int) -> None:
-        self._places = asyncio.Semaphore(places)
+    def __init__(self) -> None:
+        self.writes: set[asyncio.Future[Any]] = set()
+        self._all: set[asyncio.Future[Any]] = set()
+
+    def add(
+        self, call: asyncio.Future[Any], attempt: Attempt, interrupt: Callable[[], Any]
+    ) -> None:
+        """Keep a call until it has ended, and interrupt it soon."""
+        if call.done():
+            return
+        loop = asyncio.get_running_loop()
+        timer = loop.call_at(min(loop.time() + _GRACE, attempt.deadline), interrupt)
+        call.add_done_callback(lambda _: timer.cancel())
+        for kept in (self._all, self.writes) if attempt.writes else (self._all,):
+            kept.add(call)
+            call.add_done_callback(kept.discard)
+
+
+class TaskRunner:
+    """For asyncio drivers: a call is a task of its own, which its caller's cancellation spares.
+
+    Plain functions run whole in one greenlet: wherever the driver would await, the greenlet
+    switches back to the event loop.
+
+    Args:
+        max_concurrency: Calls that may run at once, as many as there are connections. The others
+            wait in turn: the pool alone gives a connection to whoever asks first after its checkin.
+        interrupt: Has the database end what a connection runs, where the driver does not.
+        keeps_connection: Whether the only connection must outlive a call that is given up: its
+            task is never cancelled, and a call that took too long is awaited until it has ended.
+    """
+
+    def __init__(
+        self, max_concurrency: int, interrupt: Interrupt, *, keeps_connection: bool = False
+    ) -> None:
+        self._places = asyncio.Semaphore(max_concurrency)
+        self._interrupt = interrupt
+        self._keeps_connection = keeps_connection
+        self._given_up = _GivenUp()
+        self._interrupting: set[asyncio.Task[None]] = set()
         self._running = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
-    async def run[T](self, function: Callable[[], T], deadline: float | None = None) -> T:
+    async def run[T](self, function: Callable[[], T], attempt: Attempt) -> T:
         """Run ``function`` in one greenlet."""
-        return await self.drive(lambda: greenlet_spawn(function), deadline)
+        return await self.drive(lambda: greenlet_spawn(function), attempt)
 
-    async def drive[T](
-        self, call: Callable[[], Coroutine[Any, Any, T]], deadline: float | None = None
-    ) -> T:
-        """Await the call, as soon as there is a place for it."""
+    async def drive[T](self, call: Callable[[], Coroutine[Any, Any, T]], attempt: Attempt) -> T:
+        """Await the call, as soon as it is its turn."""
+        if self._given_up.writes:
+            await asyncio.wait(self._given_up.writes)
         self._running += 1
         self._idle.clear()
         try:
@@ -78,50 +132,58 @@ class GreenletRunner:
             self._leave()
             raise
         loop = asyncio.get_running_loop()
-        ended: asyncio.Future[T] = loop.create_future()
-        task = asyncio.Task(self._finish(call, ended), loop=loop, eager_start=True)
+        ended: asyncio.Future[_Outcome[T]] = loop.create_future()
+        task = asyncio.Task(self._finish(call, attempt, ended), loop=loop, eager_start=True)
         try:
-            return await ended
+            outcome = await ended
         except asyncio.CancelledError:
-            await self._part_from(task, deadline)
+            if self._keeps_connection:
+                self._given_up.add(task, attempt, lambda: self._start_interrupt(attempt))
+                if loop.time() >= attempt.deadline and await _settled(task):
+                    return task.result().get()
+            else:
+                self._given_up.add(task, attempt, task.cancel)
             raise
+        return outcome.get()
 
-    async def stop(self, last: Callable[[], None], patience: float) -> None:
-        """Run ``last`` in a greenlet, when the others have ended."""
+    async def stop(self, dispose: Callable[[bool], None], limit: float) -> None:
+        """Wait for the calls, and dispose of the engine in a greenlet."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(limit):
                 await self._idle.wait()
-        with suppress(TimeoutError):  # a connection that was cut off silently never closes
-            async with asyncio.timeout(max(patience, 1.0)):
-                await greenlet_spawn(last)
+        with suppress(TimeoutError):  # a connection whose network is down never closes
+            async with asyncio.timeout(max(limit, _GRACE)):
+                await greenlet_spawn(dispose, True)  # noqa: FBT003 - see Runner
 
     async def _finish[T](
-        self, call: Callable[[], Coroutine[Any, Any, T]], ended: asyncio.Future[T]
-    ) -> None:
-        """Be the task of a call, which its caller's cancellation does not reach."""
+        self,
+        call: Callable[[], Coroutine[Any, Any, T]],
+        attempt: Attempt,
+        ended: asyncio.Future[_Outcome[T]],
+    ) -> _Outcome[T]:
+        outcome: _Outcome[T] = _Outcome(error=asyncio.CancelledError())
         try:
-            result = await call()
+            outcome = _Outcome(await call())
+        except asyncio.CancelledError:  # the connection is closed; the server may not know it
+            await self._end_statement(attempt)
         except BaseException as exc:  # noqa: BLE001 - whatever it is, it is the caller's
-            if not ended.done():
-                ended.set_exception(exc)
-        else:
-            if not ended.done():
-                ended.set_result(result)
+            outcome = _Outcome(error=exc)
         finally:
-            self._end()
+            self._places.release()
+            self._leave()
+            if not ended.done():
+                ended.set_result(outcome)
+        return outcome
 
-    async def _part_from(self, task: asyncio.Task[None], deadline: float | None, /) -> None:
-        """Have a call end whose caller was cancelled, in order or by force."""
-        now = asyncio.get_running_loop().time()
-        left = _KEPT if deadline is None else min(_KEPT, deadline - now)
-        try:
-            await asyncio.wait((task,), timeout=max(left, 0))
-        finally:
-            task.cancel()
+    def _start_interrupt(self, attempt: Attempt) -> None:
+        task = asyncio.get_running_loop().create_task(self._end_statement(attempt))
+        self._interrupting.add(task)
+        task.add_done_callback(self._interrupting.discard)
 
-    def _end(self) -> None:
-        self._places.release()
-        self._leave()
+    async def _end_statement(self, attempt: Attempt) -> None:
+        with suppress(Exception):  # the network is down, or the server
+            async with asyncio.timeout(_INTERRUPT_TIMEOUT):
+                await greenlet_spawn(attempt.interrupt, self._interrupt)
 
     def _leave(self) -> None:
         self._running -= 1
@@ -129,30 +191,63 @@ class GreenletRunner:
             self._idle.set()
 
 
-class ShieldedGreenletRunner(GreenletRunner):
-    """For asyncio drivers whose only connection a cancelled call must not take down with it.
+class _Job[T]:
+    """A function on its way to a worker thread and back."""
 
-    Calls run one after another, and once begun to their end, which nobody waits for.
-    """
+    def __init__(
+        self, function: Callable[[], T], attempt: Attempt, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self.attempt = attempt
+        self.loop = loop
+        self.ended: asyncio.Future[_Outcome[T]] = loop.create_future()
+        self._function = function
+        self._claim = threading.Lock()  # taken once: by a thread to begin, or by who gives it up
+        self._outcome: _Outcome[T] | None = None
 
-    def __init__(self) -> None:
-        super().__init__(places=1)
-        self._left: set[asyncio.Task[None]] = set()
+    def claim(self) -> bool:
+        """Return whether it was claimed by nobody before."""
+        return self._claim.acquire(blocking=False)
 
-    async def _part_from(self, task: asyncio.Task[None], _deadline: float | None, /) -> None:
-        """Leave the call to itself."""
-        self._left.add(task)  # the event loop alone would not keep it
-        task.add_done_callback(self._left.discard)
+    def work(self) -> None:
+        """Run the function on a worker thread."""
+        if not self.claim():
+            return
+        try:
+            outcome = _Outcome(self._function())
+        except BaseException as exc:  # noqa: BLE001 - whatever it is, it is the caller's
+            outcome = _Outcome(error=exc)
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self.loop.call_soon_threadsafe(self._tell, outcome)
 
+    def again(self) -> asyncio.Future[_Outcome[T]]:
+        """Return a future of the outcome for a job whose own was cancelled with its caller."""
+        self.ended = self.loop.create_future()
+        if self._outcome is not None:
+            self.ended.set_result(self._outcome)
+        return self.ended
 
-type _Job = tuple[asyncio.AbstractEventLoop, asyncio.Future[Any], Callable[[], Any]]
+    def _tell(self, outcome: _Outcome[T]) -> None:
+        self._outcome = outcome
+        if not self.ended.done():
+            self.ended.set_result(outcome)
 
 
 class ThreadRunner:
-    """For synchronous drivers: the whole function runs on a worker thread, fed by a queue."""
+    """For synchronous drivers: the whole function runs on a worker thread, fed by a queue.
 
-    def __init__(self, threads: int) -> None:
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+    Args:
+        threads: As many as there are connections.
+        interrupt: Has the database end what a connection runs.
+        settles: Whether a call that took too long always ends soon once it is interrupted, as on a
+            local file, so that it can be awaited and its true outcome be told.
+    """
+
+    def __init__(self, threads: int, interrupt: Interrupt, *, settles: bool = False) -> None:
+        self._interrupt = interrupt
+        self._settle_timeout = _SETTLE_TIMEOUT if settles else _GRACE
+        self._given_up = _GivenUp()
+        self._running: set[Attempt] = set()
+        self._jobs: SimpleQueue[_Job[Any] | None] = SimpleQueue()
         self._threads = [
             threading.Thread(target=self._work, name=f"slack-agents-db-{number}", daemon=True)
             for number in range(threads)
@@ -160,91 +255,69 @@ class ThreadRunner:
         for thread in self._threads:
             thread.start()
 
-    async def run[T](
-        self,
-        function: Callable[[], T],
-        deadline: float | None = None,  # noqa: ARG002 - see ThreadPoolRunner
-    ) -> T:
-        """Run ``function`` on a worker thread; once begun it runs to its end."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-        self._jobs.put((loop, future, function))
-        return await future
+    async def run[T](self, function: Callable[[], T], attempt: Attempt) -> T:
+        """Run ``function`` on a worker thread."""
+        if self._given_up.writes:
+            await asyncio.wait(self._given_up.writes)
+        job = _Job(function, attempt, asyncio.get_running_loop())
+        self._jobs.put(job)
+        try:
+            outcome = await job.ended
+        except asyncio.CancelledError:
+            if not job.claim():  # it has begun
+                again = job.again()
+                self._given_up.add(again, attempt, lambda: self._start_interrupt(attempt))
+                is_late = job.loop.time() >= attempt.deadline
+                if is_late and await _settled(again, self._settle_timeout):
+                    return again.result().get()
+            raise
+        return outcome.get()
 
-    async def drive[T](
-        self, call: Callable[[], Coroutine[Any, Any, T]], deadline: float | None = None
-    ) -> T:
+    async def drive[T](self, call: Callable[[], Coroutine[Any, Any, T]], attempt: Attempt) -> T:
         """Run the call of a synchronous driver on a worker thread, as :meth:`run`."""
-        return await self.run(lambda: _run_to_end(call()), deadline)
+        return await self.run(lambda: _run_to_end(call()), attempt)
 
-    async def stop(self, last: Callable[[], None], patience: float) -> None:
-        """Let the threads finish what is queued and end, then run ``last``."""
+    async def stop(self, dispose: Callable[[bool], None], limit: float) -> None:
+        """Let the threads finish what is queued and end, and dispose of the engine."""
 
         def end() -> None:
-            deadline = time.monotonic() + patience
             for _ in self._threads:
                 self._jobs.put(None)
-            for thread in self._threads:
-                thread.join(max(0.0, deadline - time.monotonic()))
-            last()
+            if not _join(self._threads, limit):
+                for attempt in tuple(self._running):
+                    self._end_statement(attempt)
+            # A connection that a thread still uses must not be closed: drivers crash.
+            dispose(_join(self._threads, _GRACE))
 
         await asyncio.to_thread(end)
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            loop, future, function = job
-            if not future.cancelled():
-                try:
-                    result = function()
-                except BaseException as exc:  # noqa: BLE001 - whatever it is, it is the caller's
-                    _report(loop, _fail, future, exc)
-                else:
-                    _report(loop, _succeed, future, result)
-            del job, future, function  # keep nothing of the caller's while there is no work
+            self._running.add(job.attempt)
+            job.work()
+            self._running.discard(job.attempt)
+            del job  # keep nothing of the caller's while there is no work
+
+    def _start_interrupt(self, attempt: Attempt) -> None:
+        threading.Thread(target=self._end_statement, args=(attempt,), daemon=True).start()
+
+    def _end_statement(self, attempt: Attempt) -> None:
+        with suppress(Exception):  # the network is down, or the server
+            attempt.interrupt(self._interrupt)
 
 
-class ThreadPoolRunner(ThreadRunner):
-    """For synchronous drivers with several connections: no call is overtaken by a later one.
-
-    One thread does everything in turn. With several, what a caller has given up could end after
-    what it does next: so a caller that is cancelled is kept until what it has begun has ended.
-    """
-
-    async def run[T](self, function: Callable[[], T], deadline: float | None = None) -> T:
-        """Run ``function`` on a worker thread; a caller that is cancelled is kept meanwhile."""
-        begun = _Begun(function)
-        try:
-            return await super().run(begun)
-        except asyncio.CancelledError:
-            await begun.end(deadline)
-            raise
+async def _settled(call: asyncio.Future[Any], limit: float = _SETTLE_TIMEOUT) -> bool:
+    """Wait until a call has ended that was interrupted; return whether it has."""
+    done, _ = await asyncio.wait((call,), timeout=limit)
+    return bool(done)
 
 
-class _Begun[T]:
-    """A function that tells when it has ended."""
-
-    def __init__(self, function: Callable[[], T]) -> None:
-        self._function = function
-        self._loop = asyncio.get_running_loop()
-        self._ended = asyncio.Event()
-        self._claim = threading.Lock()  # taken once: by a thread to begin, or by who gives up
-
-    def __call__(self) -> T:
-        if not self._claim.acquire(blocking=False):
-            raise asyncio.CancelledError
-        try:
-            return self._function()
-        finally:
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                self._loop.call_soon_threadsafe(self._ended.set)
-
-    async def end(self, deadline: float | None) -> None:
-        """Wait for its end, or see that it never begins."""
-        if self._claim.acquire(blocking=False):
-            return
-        with suppress(TimeoutError):
-            async with asyncio.timeout_at(deadline):
-                await self._ended.wait()
+def _join(threads: Iterable[threading.Thread], limit: float) -> bool:
+    """Wait for threads, so many seconds for all; return whether they have ended."""
+    deadline = time.monotonic() + limit
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return not any(thread.is_alive() for thread in threads)
 
 
 def _run_to_end[T](call: Coroutine[Any, Any, T]) -> T:
@@ -256,20 +329,3 @@ def _run_to_end[T](call: Coroutine[Any, Any, T]) -> T:
         return result
     call.close()
     raise RuntimeError("the call of a synchronous driver waited for an event loop")
-
-
-def _report(loop: asyncio.AbstractEventLoop, report: Callable[..., None], *args: Any) -> None:
-    try:
-        loop.call_soon_threadsafe(report, *args)
-    except RuntimeError:  # the loop is closed: nobody waits any more
-        return
-
-
-def _succeed(future: asyncio.Future[Any], result: object) -> None:
-    if not future.done():
-        future.set_result(result)
-
-
-def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
-    if not future.done():
-        future.set_exception(error)

@@ -1,12 +1,9 @@
 """Drivers' errors told as this package's own: by SQLSTATE or number, never by their text."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
-
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from slack_agents_sqlalchemy.attempts import Attempt
 from slack_agents_sqlalchemy.dialects import Backend, Fault, driver_error
 from slack_agents_sqlalchemy.errors import (
     AccessRefusedError,
@@ -20,24 +17,6 @@ from slack_agents_sqlalchemy.errors import (
     LockTimeoutError,
     StorageError,
 )
-
-
-@dataclass
-class Attempt:
-    """How far a call has come.
-
-    Attributes:
-        deadline: The event loop's time at which it has taken too long.
-        connected: It has a connection.
-        sent: The values of the statement that was sent on the driver's own connection.
-        lost: That connection was lost.
-    """
-
-    deadline: float | None = None
-    connected: bool = False
-    sent: Sequence[Any] = ()
-    lost: bool = False
-
 
 _MEANINGS: dict[Fault, tuple[type[DatabaseError], str]] = {
     Fault.UNAVAILABLE: (DatabaseUnavailableError, "cannot reach {where}: {what}. {if_away}"),

@@ -134,7 +134,15 @@ async def test_a_pool_of_another_class_may_be_chosen(
 
 
 @pytest.mark.parametrize(
-    ("url", "poolclass"), [("sqlite:///:memory:", NullPool), ("postgresql://host/a", "NoPool")]
+    ("url", "poolclass"),
+    [
+        ("sqlite:///:memory:", NullPool),
+        ("postgresql://host/a", "NoPool"),
+        ("postgresql://host/a", StaticPool),
+        ("mysql://host/a", "StaticPool"),
+        ("postgresql://host/a", "AssertionPool"),
+        ("postgresql+psycopg2://host/a", "SingletonThreadPool"),
+    ],
 )
 async def test_a_pool_that_cannot_serve_is_an_error_that_says_so(url: str, poolclass: object):
     with pytest.raises(ConfigurationError, match="'poolclass'"):

@@ -25,6 +25,14 @@ _LEFT = {
     " information_schema.innodb_trx ON trx_mysql_thread_id = id WHERE db = DATABASE()"
     " AND id <> CONNECTION_ID() AND (command <> 'Sleep' OR trx_id IS NOT NULL)",
 }
+# Those that wait for another one's lock.
+_WAITING = {
+    "postgresql": "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    " AND wait_event_type = 'Lock'",
+    "mariadb": "SELECT count(*) FROM information_schema.innodb_trx JOIN"
+    " information_schema.processlist ON trx_mysql_thread_id = id WHERE db = DATABASE()"
+    " AND trx_state = 'LOCK WAIT'",
+}
 _OTHERS = {
     "postgresql": "SELECT pid FROM pg_stat_activity"
     " WHERE datname = current_database() AND pid <> pg_backend_pid()",
@@ -65,6 +73,26 @@ class Observer:
         while (left := self._transactions()) and time.monotonic() < deadline:
             time.sleep(0.01)
         return left
+
+    def waiting(self) -> int:
+        """Wait until nobody waits for a lock in this database; return how many still do."""
+        deadline = time.monotonic() + SETTLED
+        while (left := self._waiting()) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return left
+
+    def _waiting(self) -> int:
+        if self._name == "sqlite":
+            return 0  # a file tells nobody
+        with self._engine.connect() as connection:
+            return int(connection.exec_driver_sql(_WAITING[self._name]).scalar_one())
+
+    def sessions(self) -> int:
+        """Return how many sessions others have in this database."""
+        if self._name == "sqlite":
+            return 0
+        with self._engine.connect() as connection:
+            return len(connection.exec_driver_sql(_OTHERS[self._name]).all())
 
     def nothing_is_left(self) -> None:
         """Wait until there is no transaction; then no lock may be held either."""

@@ -25,6 +25,7 @@ from slack_agents_sqlalchemy import (
     SchemaTooNewError,
     migrations,
 )
+from slack_agents_sqlalchemy.attempts import Attempt
 from slack_agents_sqlalchemy.tables import VERSION_TABLE, metadata
 from tests.conftest import NewProvider
 from tests.migrations.schema import describe_schema, table_names
@@ -78,7 +79,11 @@ type Execute = Callable[[str | Callable[[Connection], Any]], Awaitable[Any]]
 @asynccontextmanager
 async def connection_of(provider: Provider) -> AsyncIterator[Execute]:
     """Hold one connection of a provider: what is yielded runs SQL or a function on it."""
-    hop = provider._database._runner.run
+    runner = provider._database._runner
+
+    def hop(function: Callable[[], Any]) -> Awaitable[Any]:
+        return runner.run(function, Attempt())
+
     connection = await hop(provider.engine.connect)
 
     async def execute(task: str | Callable[[Connection], Any]) -> Any:

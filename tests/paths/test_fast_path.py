@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from slack_agents.storage.base import OAuthTokenRow
-from sqlalchemy import Connection, QueuePool, event
+from sqlalchemy import Connection, QueuePool, event, make_url
+from sqlalchemy.util import await_only
 
 from slack_agents_sqlalchemy import DatabaseError, Provider, pooling
 
@@ -81,6 +82,81 @@ async def test_a_listener_sees_every_statement(storage: Provider):
         await every_kind_of_call(storage, "watched")
     for table in ("key_values", "list_items", "oauth_tokens", "heartbeats", "blocks", "messages"):
         assert any(f"slack_agents_{table}" in statement for statement in seen), table
+
+
+@pytest.mark.parametrize("name", ["do_execute", "do_setinputsizes", "engine_connect"])
+async def test_a_listener_of_any_event_of_statements_sees_every_call(storage: Provider, name: str):
+    calls = 0
+
+    def note(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    event.listen(storage.engine, name, note)
+    for number in range(3):
+        before = calls
+        await storage.set("namespace", "key", {"n": number})
+        assert await storage.get("namespace", "key") == {"n": number}
+        if name != "do_setinputsizes":  # which not every driver has
+            assert calls >= before + 2
+    event.remove(storage.engine, name, note)
+
+
+@pytest.mark.parametrize("backend", ["postgresql", "mariadb"], indirect=True)
+@pytest.mark.parametrize("name", ["checkin", "checkout"])
+async def test_a_listener_of_the_pool_may_await_something(fresh_url: str, name: str):
+    storage = Provider(url=fresh_url, pool_size=2)
+    await storage.initialize()
+    seen = 0
+
+    def listen(*_: object) -> None:
+        nonlocal seen
+        await_only(asyncio.sleep(0))
+        seen += 1
+
+    event.listen(storage.engine.pool, name, listen)
+    for number in range(6):
+        await storage.set("namespace", "key", {"n": number})
+    assert seen >= 6
+    event.remove(storage.engine.pool, name, listen)
+    assert await storage.get("namespace", "key") == {"n": 5}
+    pool = storage.engine.pool
+    assert isinstance(pool, QueuePool)
+    assert pool.checkedout() == 0
+    await storage.close()
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg", "psycopg2"])
+@pytest.mark.parametrize("watch", [False, True], ids=["fast", "ordinary"])
+async def test_no_caller_notices_that_another_process_changed_the_type_of_a_column(
+    fresh_url: str, driver: str, watch: bool
+):
+    url = make_url(fresh_url).set(drivername=f"postgresql+{driver}")
+    storage, other = Provider(url=url, pool_size=3), Provider(url=fresh_url)
+    await storage.initialize()
+    await other.initialize()
+    if watch:
+        event.listen(storage.engine, "before_cursor_execute", lambda *_: None)
+
+    async def call_often() -> None:
+        await storage.upsert_heartbeat(AGENT, 1.5)
+        for _ in range(8):  # psycopg prepares a statement at its sixth use
+            heartbeats = await asyncio.gather(*(storage.get_heartbeat(AGENT) for _ in range(6)))
+            assert heartbeats == [{"last_ping_pong_time": 1.5}] * 6
+
+    await call_often()
+    for column_type in ("real", "double precision"):
+        statement = (
+            "ALTER TABLE slack_agents_heartbeats ALTER COLUMN last_ping_pong_time "
+            f"TYPE {column_type}"
+        )
+        await other._database.run(
+            lambda connection, statement=statement: connection.exec_driver_sql(statement)
+        )
+        await call_often()
+    await storage.close()
+    await other.close()
 
 
 @pytest.mark.parametrize("watch", [False, True], ids=["fast", "ordinary"])

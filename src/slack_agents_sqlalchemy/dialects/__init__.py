@@ -4,7 +4,7 @@ from functools import cache
 
 from slack_agents_sqlalchemy.dialects.columns import Timestamp
 from slack_agents_sqlalchemy.dialects.faults import Fault, driver_error
-from slack_agents_sqlalchemy.dialects.generic import Backend, Scratch
+from slack_agents_sqlalchemy.dialects.generic import Backend, Scratch, lock_error
 from slack_agents_sqlalchemy.dialects.insertions import InsertUnder
 from slack_agents_sqlalchemy.dialects.transactions import pause
 from slack_agents_sqlalchemy.dialects.upserts import Upsert
@@ -18,6 +18,7 @@ __all__ = [
     "Upsert",
     "backend",
     "driver_error",
+    "lock_error",
     "pause",
 ]
 

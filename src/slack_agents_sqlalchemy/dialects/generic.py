@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -185,15 +185,17 @@ class Backend:
                 ``command_timeout``, and the option ``synchronous`` where it was given.
         """
 
-    def limit_wait(
-        self, execute: Callable[[str], object], info: dict[str, Any], left: float
+    waits_briefly_for_locks = False
+    """Whether a lock is given up so early that its call is made again until its own limit."""
+
+    def interrupt(
+        self, driver_connection: Any, connect: Callable[[], AbstractContextManager[Connection]]
     ) -> None:
-        """Have the database give a lock up before the call is given up that waits for it.
+        """Have the database end what a connection runs, where the driver does not do it itself.
 
         Args:
-            execute: Runs SQL on the connection.
-            info: The connection's, as in :meth:`prepare_connection`.
-            left: Seconds until the call is given up.
+            driver_connection: The driver's own; an asyncio driver's is closed already.
+            connect: Lends another connection.
         """
 
     def driver_calls(self, driver: str) -> Any:

@@ -2,8 +2,8 @@
 
 import math
 import ssl
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,12 @@ _PORT = 3306
 
 _LOCK_WAIT = 0.8  # of the time that a call may take
 
+
+# A session of this user in this database that runs a statement.
+_RUNNING = text(
+    "SELECT id FROM information_schema.processlist WHERE id = :session AND db = DATABASE()"
+    " AND user = SUBSTRING_INDEX(USER(), '@', 1) AND command <> 'Sleep'"
+)
 
 _TRUE = ("true", "yes", "on", "y", "t", "1")  # as SQLAlchemy reads it
 
@@ -201,6 +207,17 @@ class MySQL(Backend):
     def driver_calls(self, driver: str) -> AiomysqlCalls | None:
         return AiomysqlCalls() if driver == "aiomysql" else None
 
+    def interrupt(
+        self, driver_connection: Any, connect: Callable[[], AbstractContextManager[Connection]]
+    ) -> None:
+        # The server runs a statement to its end though its client is gone.
+        session = _session(driver_connection)
+        with connect() as connection:
+            # Behind a proxy the number may be another session's, which is left alone.
+            found = connection.execute(_RUNNING, {"session": session}).scalar()
+            if found is not None:
+                connection.exec_driver_sql(f"KILL {found:d}")
+
     def ascii_type(self, length: int) -> TypeEngine[Any]:
         return VARCHAR(length, charset="ascii", collation="ascii_bin")
 
@@ -283,6 +300,13 @@ class MySQL(Backend):
             return _FAULTS.get(code, Fault.OTHER)
         # PyMySQL and aiomysql: client and server no longer agree where a packet begins.
         return Fault.UNAVAILABLE if type(error).__name__ == "InternalError" else Fault.OTHER
+
+
+def _session(driver_connection: Any) -> int:
+    """Return the server's number of a connection."""
+    if hasattr(driver_connection, "thread_id"):  # aiomysql, asyncmy, PyMySQL, mysqlclient
+        return int(driver_connection.thread_id())
+    return int(driver_connection.connection_id)  # the connectors of MySQL and MariaDB
 
 
 def _asks_aiomysql_for_tls(url: URL) -> bool:

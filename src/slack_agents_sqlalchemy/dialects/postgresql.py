@@ -1,7 +1,7 @@
 """PostgreSQL, and what speaks its protocol."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeEngine
 
 from slack_agents_sqlalchemy.dialects.columns import Timestamp, declare_partial_indexes
-from slack_agents_sqlalchemy.dialects.faults import Fault, driver_error
+from slack_agents_sqlalchemy.dialects.faults import Fault, driver_error, sqlstate
 from slack_agents_sqlalchemy.dialects.generic import Backend, Scratch, lock_error
 from slack_agents_sqlalchemy.dialects.servers import named_servers
 from slack_agents_sqlalchemy.dialects.upserts import Upsert, upsert_on_conflict
@@ -22,6 +22,7 @@ from slack_agents_sqlalchemy.silence import Probes
 
 _LOCK_KEY = 0x51AC_A6E7_5A1C_0DB1 >> 1  # an arbitrary number, the same in every release
 _LOCK_NOT_AVAILABLE = "55P03"
+_FEATURE_NOT_SUPPORTED = "0A000"
 
 # How libpq's URLs speak of TLS.
 _TLS = (
@@ -203,6 +204,12 @@ class PostgreSQL(Backend):
     def driver_calls(self, driver: str) -> AsyncpgCalls | None:
         return AsyncpgCalls() if driver == "asyncpg" else None
 
+    def interrupt(
+        self, driver_connection: Any, connect: Callable[[], AbstractContextManager[Connection]]
+    ) -> None:
+        if type(driver_connection).__module__.startswith("psycopg2"):
+            driver_connection.cancel()  # the asyncio drivers ask the server when they are cancelled
+
     def large_text_type(self, dialect: Dialect) -> TypeEngine[Any]:
         return Text()
 
@@ -244,11 +251,24 @@ class PostgreSQL(Backend):
         connection.commit()
 
     def classify(self, error: BaseException) -> Fault:
+        if _has_stale_plan(error):
+            return Fault.UNAVAILABLE
         # asyncpg, and what SQLAlchemy makes of its error: this server is not the primary.
         if "TargetServerAttributeNotMatched" in map(_type_name, (error, error.__cause__)):
             return Fault.UNAVAILABLE
         code = str(self.error_code(error))
         return _FAULTS.get(code) or _FAULTS.get(code[:2]) or Fault.OTHER
+
+
+def _has_stale_plan(error: BaseException) -> bool:
+    """Return whether a prepared statement of the connection no longer fits its tables."""
+    if _type_name(error) == "InvalidCachedStatementError":  # asyncpg's, and SQLAlchemy's of it
+        return True
+    return (
+        sqlstate(error) == _FEATURE_NOT_SUPPORTED
+        and getattr(getattr(error, "diag", None), "source_function", None)
+        == "RevalidateCachedQuery"
+    )
 
 
 def _type_name(value: object) -> str:

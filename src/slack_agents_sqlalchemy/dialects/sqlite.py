@@ -5,7 +5,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -18,17 +18,22 @@ from sqlalchemy.engine import URL, Connection, Dialect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 from sqlalchemy.types import DateTime, TypeEngine
+from sqlalchemy.util import await_only
 
 from slack_agents_sqlalchemy.dialects.columns import Timestamp, declare_partial_indexes
 from slack_agents_sqlalchemy.dialects.faults import Fault, driver_error
 from slack_agents_sqlalchemy.dialects.generic import Backend, Scratch, lock_error
+from slack_agents_sqlalchemy.dialects.transactions import pause
 from slack_agents_sqlalchemy.dialects.upserts import Upsert, upsert_on_conflict
 
-_BUSY_TIMEOUT = 30.0  # seconds that a statement waits for another process's write
+# Seconds that a statement waits for another process's write before its call is made again. Nothing
+# ends that wait, so it is short: a call that is given up does not keep its thread.
+_BUSY_TIMEOUT = 0.1
 
 _FAULTS = {
-    sqlite3.SQLITE_BUSY: Fault.TIMED_OUT,
-    sqlite3.SQLITE_LOCKED: Fault.TIMED_OUT,
+    sqlite3.SQLITE_BUSY: Fault.LOCKED,
+    sqlite3.SQLITE_LOCKED: Fault.LOCKED,
+    sqlite3.SQLITE_INTERRUPT: Fault.TIMED_OUT,
     sqlite3.SQLITE_CANTOPEN: Fault.UNAVAILABLE,
     sqlite3.SQLITE_READONLY: Fault.ACCESS_REFUSED,
     sqlite3.SQLITE_PERM: Fault.ACCESS_REFUSED,
@@ -38,8 +43,6 @@ _FAULTS = {
 
 # In a connection's info.
 _DURABILITY = "synchronous"
-_USUAL_WAIT = "busy_timeout"  # milliseconds
-_WAIT = "slack_agents_wait"  # milliseconds, while it is shorter
 
 
 class ISOText(Timestamp):
@@ -117,12 +120,13 @@ class SQLite(Backend):
     def engine_arguments(self, url: URL, pool_size: int) -> dict[str, Any]:
         if url.get_driver_name() == "aiosqlite":
             logging.getLogger("aiosqlite").addFilter(_hide_parameters)
+            logging.getLogger("asyncio").addFilter(_hide_results)
         return {"poolclass": StaticPool}
 
     def connect_arguments(
         self, driver: str, connect_timeout: float, command_timeout: float
     ) -> dict[str, Any]:
-        return {"check_same_thread": False, "timeout": _part(command_timeout)}
+        return {"check_same_thread": False, "timeout": _BUSY_TIMEOUT}
 
     def prepare_connection(self, dbapi_connection: Any, info: dict[str, Any]) -> None:
         cursor = dbapi_connection.cursor()
@@ -132,21 +136,16 @@ class SQLite(Backend):
         in_wal = cursor.fetchone() == ("wal",)
         durability = info.setdefault(_DURABILITY, "NORMAL")
         cursor.execute(f"PRAGMA synchronous = {durability if in_wal else 'FULL'}")
-        cursor.execute("PRAGMA busy_timeout")
-        [info[_USUAL_WAIT]] = cursor.fetchone()
         cursor.close()
 
-    def limit_wait(
-        self, execute: Callable[[str], object], info: dict[str, Any], left: float
+    waits_briefly_for_locks = True
+
+    def interrupt(
+        self, driver_connection: Any, connect: Callable[[], AbstractContextManager[Connection]]
     ) -> None:
-        # Calls run one after another: who waited for its turn has less time than the first.
-        usual = info[_USUAL_WAIT]
-        wait = round(1000 * _part(left))
-        if wait > 0.9 * usual:  # hardly any time has passed
-            wait = usual
-        if wait != info.get(_WAIT, usual):
-            execute(f"PRAGMA busy_timeout = {wait}")
-            info[_WAIT] = wait
+        ended = driver_connection.interrupt()
+        if ended is not None:  # aiosqlite's is a coroutine
+            await_only(ended)
 
     def driver_calls(self, driver: str) -> PysqliteCalls | None:
         return PysqliteCalls() if driver == "pysqlite" else None
@@ -171,17 +170,14 @@ class SQLite(Backend):
 
     @contextmanager
     def migration_lock(self, connection: Connection, timeout: float) -> Iterator[None]:
-        usual = connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
-        connection.exec_driver_sql(f"PRAGMA busy_timeout = {round(1000 * timeout)}")
+        deadline = time.monotonic() + timeout
         try:
-            _use_write_ahead_log(connection, timeout)
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            _use_write_ahead_log(connection, deadline)
+            _retry_while_busy(connection, "BEGIN IMMEDIATE", deadline)
         except DBAPIError as exc:
-            if self.classify(driver_error(exc)) is Fault.TIMED_OUT:
+            if self.classify(driver_error(exc)) is Fault.LOCKED:
                 raise lock_error(timeout) from exc
             raise
-        finally:
-            connection.exec_driver_sql(f"PRAGMA busy_timeout = {usual}")
         try:
             yield
         except BaseException:
@@ -214,26 +210,24 @@ class SQLite(Backend):
         return _FAULTS.get(code & 0xFF, Fault.OTHER) if isinstance(code, int) else Fault.OTHER
 
 
-def _part(left: float) -> float:
-    """Return how long to wait for a lock, so that what timed out was not stored, in seconds."""
-    return min(_BUSY_TIMEOUT, 0.8 * max(left, 0))
-
-
-def _use_write_ahead_log(connection: Connection, timeout: float) -> None:
+def _use_write_ahead_log(connection: Connection, deadline: float) -> None:
     """Switch to WAL, which the file remembers: readers and a writer do not wait for each other."""
-    deadline = time.monotonic() + timeout
+    # SQLite does not wait here for another process that opens the same new file.
+    _retry_while_busy(connection, "PRAGMA journal_mode = WAL", deadline)
+    durability = connection.info.get(_DURABILITY, "NORMAL")
+    connection.exec_driver_sql(f"PRAGMA synchronous = {durability}")
+
+
+def _retry_while_busy(connection: Connection, statement: str, deadline: float) -> None:
     while True:
         try:
-            connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+            connection.exec_driver_sql(statement)
         except DBAPIError as exc:
-            # SQLite does not wait here for another process that opens the same new file.
             code = getattr(exc.orig, "sqlite_errorcode", 0)
             if code & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
-            time.sleep(0.01)
+            pause(connection, 0.01)
         else:
-            durability = connection.info.get(_DURABILITY, "NORMAL")
-            connection.exec_driver_sql(f"PRAGMA synchronous = {durability}")
             return
 
 
@@ -245,3 +239,8 @@ def _hide_parameters(record: logging.LogRecord) -> bool:
             for arg in record.args
         )
     return True
+
+
+def _hide_results(record: logging.LogRecord) -> bool:
+    """Leave out of asyncio's log, in its debug mode, the calls that hold aiosqlite's results."""
+    return not (isinstance(record.args, tuple) and "aiosqlite" in str(record.args[:1]))

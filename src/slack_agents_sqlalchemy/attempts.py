@@ -1,0 +1,44 @@
+"""One attempt of a call: its deadline, the connection that it uses, and how it is interrupted."""
+
+import math
+import threading
+from collections.abc import Callable
+from typing import Any
+
+type Interrupt = Callable[[Any], None]
+"""Has the database end what a driver connection runs; for a greenlet or another thread."""
+
+
+class Attempt:
+    """One attempt of a call, and how far it has come.
+
+    Attributes:
+        deadline: The event loop's time at which the call has taken too long.
+        writes: Whether the call may change rows.
+        connected: It has had a connection.
+        connection: The driver connection that it runs on, while it uses one.
+        sent: The values of the statement that was sent on the driver connection.
+        lost: That connection was lost.
+    """
+
+    __slots__ = ("_lock", "connected", "connection", "deadline", "lost", "sent", "writes")
+
+    def __init__(self, deadline: float = math.inf, *, writes: bool = True) -> None:
+        self.deadline = deadline
+        self.writes = writes
+        self.connection: Any = None
+        self.connected = False
+        self.sent: Any = ()
+        self.lost = False
+        self._lock = threading.Lock()
+
+    def end(self) -> None:
+        """Note that the connection is no longer used, before others may use it."""
+        with self._lock:
+            self.connection = None
+
+    def interrupt(self, interrupt: Interrupt) -> None:
+        """End what the connection runs, where this attempt still uses it."""
+        with self._lock:
+            if self.connection is not None:
+                interrupt(self.connection)

@@ -1,0 +1,251 @@
+"""A call that is given up, once or many times: it has no effect later, and nothing runs on."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from pathlib import Path
+
+import anyio
+import pytest
+from sqlalchemy import event, make_url
+
+from slack_agents_sqlalchemy import DatabaseTimeoutError, Provider
+from tests.conftest import NewProvider
+from tests.load.observer import Observer
+
+LARGE = "x" * 1_000_000  # in many pieces
+OVERTAKERS = 40
+
+DRIVERS = {
+    "postgresql": ("asyncpg", "psycopg", "psycopg2"),
+    "mariadb": ("aiomysql", "asyncmy", "pymysql"),
+}
+
+servers = pytest.mark.parametrize("backend", ["postgresql", "mariadb"], indirect=True)
+everywhere = pytest.mark.parametrize(
+    "backend", ["postgresql", "mariadb", "sqlite-file"], indirect=True
+)
+drivers = pytest.mark.parametrize(
+    ("backend", "driver"),
+    [(backend, driver) for backend, drivers in DRIVERS.items() for driver in drivers]
+    + [("sqlite-file", "pysqlite"), ("sqlite-file", "aiosqlite")],
+    indirect=["backend"],
+)
+
+
+def by(driver: str, url: str) -> str:
+    """Return the URL with another driver."""
+    parsed = make_url(url)
+    name = f"{parsed.get_backend_name()}+{driver}"
+    return parsed.set(drivername=name).render_as_string(hide_password=False)
+
+
+type GiveUp = Callable[[Callable[[], Awaitable[object]]], Awaitable[None]]
+
+
+async def once(call: Callable[[], Awaitable[object]]) -> None:
+    task = asyncio.ensure_future(call())
+    await asyncio.sleep(0)  # it is on its way
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def twice(call: Callable[[], Awaitable[object]]) -> None:
+    task = asyncio.ensure_future(call())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def in_a_scope_of_anyio(call: Callable[[], Awaitable[object]]) -> None:
+    """Cancel a call as anyio does: again at each turn of the event loop, until it has ended."""
+    async with anyio.create_task_group() as group:
+        group.start_soon(call)
+        await anyio.sleep(0)
+        await anyio.sleep(0)
+        group.cancel_scope.cancel()
+
+
+ways = pytest.mark.parametrize("give_up", [once, twice, in_a_scope_of_anyio])
+
+
+@drivers
+@ways
+async def test_a_write_that_was_given_up_does_not_overtake_the_next_one(
+    database_url: str, new_provider: NewProvider, driver: str, give_up: GiveUp
+):
+    storage = await new_provider(url=by(driver, database_url))
+    await asyncio.gather(*(storage.set("plugin", str(n), {}) for n in range(5)))
+    for number in range(OVERTAKERS):
+        await give_up(lambda: storage.set("plugin", "key", {"n": -1, "text": LARGE}))
+        await storage.set("plugin", "key", {"n": number})
+        assert await storage.get("plugin", "key") == {"n": number}
+    assert await asyncio.to_thread(Observer(database_url).transactions_left) == 0
+    assert await storage.get("plugin", "key") == {"n": OVERTAKERS - 1}
+
+
+@pytest.mark.parametrize(
+    ("backend", "driver", "watch"),
+    [
+        (backend, driver, watch)
+        for backend, names in {**DRIVERS, "sqlite-file": ("pysqlite", "aiosqlite")}.items()
+        for driver in names
+        for watch in (False, True)
+        if watch or driver in ("asyncpg", "aiomysql", "pysqlite")  # those with a fast path
+    ],
+    indirect=["backend"],
+)
+@pytest.mark.parametrize("way", ["once", "twice", "anyio", "time limit"])
+async def test_writes_that_wait_for_a_lock_and_are_given_up_are_never_stored(
+    database_url: str, new_provider: NewProvider, driver: str, way: str, watch: bool
+):
+    limit = {"command_timeout": 0.5} if way == "time limit" else {}
+    storage = await new_provider(url=by(driver, database_url), pool_size=2, **limit)
+    patient = await new_provider(url=by(driver, database_url))
+    if watch:
+        event.listen(storage.engine, "before_cursor_execute", lambda *_: None)
+    await storage.set("plugin", "key", {"n": 0})
+    observer = Observer(database_url)
+    with observer.holding_a_row():
+        for number in range(4):
+            call = storage.set("plugin", "key", {"given up": number})
+            if way == "time limit":
+                with pytest.raises(TimeoutError):
+                    await call
+            else:
+                give_up = {"once": once, "twice": twice, "anyio": in_a_scope_of_anyio}[way]
+                await give_up(lambda call=call: call)
+        # Nothing of them waits at the server, but the lock's holder and who looks.
+        assert await asyncio.to_thread(observer.waiting) == 0
+        assert await asyncio.to_thread(observer.sessions) <= 2 + 1 + 1
+    await storage.set("plugin", "key", {"n": 1})
+    assert await storage.get("plugin", "key") == {"n": 1}
+    assert await asyncio.to_thread(observer.transactions_left) == 0
+    assert await patient.get("plugin", "key") == {"n": 1}
+
+
+@pytest.mark.parametrize("driver", ["sqlite", "sqlite+aiosqlite"])
+@pytest.mark.parametrize("backend", ["sqlite-file"], indirect=True)
+async def test_a_write_that_took_too_long_is_not_stored_or_no_error(
+    database_url: str, new_provider: NewProvider, driver: str
+):
+    url = make_url(database_url).set(drivername=driver)
+    large = "x" * 60_000_000
+    storage = await new_provider(url=url, command_timeout=0.05)
+    patient = await new_provider(url=url)
+    for number in range(5):
+        try:
+            await storage.set("plugin", str(number), {"text": large})
+        except DatabaseTimeoutError:
+            is_told = False
+        else:
+            is_told = True
+        is_there = await patient.get("plugin", str(number)) is not None
+        assert is_there == is_told
+        await patient.delete("plugin", str(number))
+
+
+CLOSED_UNDER_A_WRITER = """
+import asyncio, sqlite3, sys
+from slack_agents_sqlalchemy import Provider
+
+async def main(url, path):
+    storage = Provider(url=url)
+    await storage.initialize()
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    writing = asyncio.create_task(storage.set("plugin", "key", {"n": 1}))
+    await asyncio.sleep(0.3)
+    writing.cancel()
+    await storage.close()
+    [result] = await asyncio.gather(writing, return_exceptions=True)
+    print(type(result).__name__)
+    holder.execute("COMMIT")
+    print(holder.execute("SELECT count(*) FROM slack_agents_key_values").fetchone()[0])
+
+asyncio.run(main(sys.argv[1], sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("driver", ["sqlite", "sqlite+aiosqlite"])
+def test_a_file_is_closed_while_a_call_waits_for_its_lock(tmp_path: Path, driver: str):
+    path = tmp_path / "agents.db"
+    done = subprocess.run(
+        [sys.executable, "-c", CLOSED_UNDER_A_WRITER, f"{driver}:///{path}", str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == ["CancelledError", "0"]
+    with closing(sqlite3.connect(path)) as file:
+        assert file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+@everywhere
+def test_a_storage_is_started_several_times_at_once_in_each_of_two_event_loops(fresh_url: str):
+    storage = Provider(url=fresh_url)
+
+    async def start() -> None:
+        await asyncio.gather(*(storage.initialize() for _ in range(3)))
+        await storage.set("plugin", "key", {"n": 1})
+        await storage.close()
+
+    asyncio.run(start())
+    asyncio.run(start())
+
+
+FORKED = """
+import asyncio, os, sys
+from slack_agents_sqlalchemy import NotInitializedError, Provider
+
+storage = Provider(url=sys.argv[1])
+
+async def begin():
+    await storage.initialize()
+    await storage.set("plugin", "key", {"n": 1})
+
+async def go_on():
+    try:
+        await storage.get("plugin", "key")
+    except NotInitializedError as exc:
+        # The end of the event loop has closed what belonged to it.
+        assert "fork" in str(exc) or "is closed" in str(exc), exc
+    else:
+        raise AssertionError("a connection of the parent was used")
+    await storage.close()
+    await storage.initialize()
+    assert await storage.get("plugin", "key") == {"n": 1}
+    await storage.set("plugin", "key", {"n": 2})
+    await storage.close()
+
+asyncio.run(begin())
+child = os.fork()
+if child == 0:
+    asyncio.run(go_on())
+    os._exit(0)
+_, status = os.waitpid(child, 0)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+@everywhere
+def test_a_forked_process_is_told_to_initialize_the_storage_itself(fresh_url: str):
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKED, fresh_url],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
