@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from slack_agents.config import load_plugin
-from sqlalchemy import NullPool, make_url
+from sqlalchemy import NullPool, StaticPool, make_url
 
 from slack_agents_sqlalchemy import ConfigurationError, DriverMissingError, Provider
 from slack_agents_sqlalchemy.dialects import backend
