@@ -106,7 +106,8 @@ class Database:
             )
         self.backend.make_private(self.url)
         self._engine = engines.create(self.url, self.backend, self._options)
-        self._loop = asyncio.get_running_loop() if self._engine.dialect.is_async else None
+        serves_any_loop = self.backend.keeps_one_connection and not self._engine.dialect.is_async
+        self._loop = None if serves_any_loop else asyncio.get_running_loop()
         self._process = os.getpid()
         self._runner = self._create_runner(self._engine)
         self._fast_path = self._create_fast_path(self._engine)

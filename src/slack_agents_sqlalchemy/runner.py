@@ -257,7 +257,7 @@ class ThreadRunner:
 
     async def run[T](self, function: Callable[[], T], attempt: Attempt) -> T:
         """Run ``function`` on a worker thread."""
-        if self._given_up.writes:
+        if self._given_up.writes and len(self._threads) > 1:  # one thread keeps the order
             await asyncio.wait(self._given_up.writes)
         job = _Job(function, attempt, asyncio.get_running_loop())
         self._jobs.put(job)
