@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from itertools import count
 from typing import Any
 
-from sqlalchemy import Executable, Insert, event
+from sqlalchemy import Executable, Insert, event, func, select, union_all
 from sqlalchemy.engine import URL, Connection, Dialect, Engine
 from sqlalchemy.exc import DBAPIError
 
-from slack_agents_sqlalchemy import engines
+from slack_agents_sqlalchemy import engines, tables
 from slack_agents_sqlalchemy.deadlines import DeadlineError, Deadlines
 from slack_agents_sqlalchemy.dialects import Backend, InsertUnder, Upsert, backend
 from slack_agents_sqlalchemy.errors import (
@@ -25,7 +25,7 @@ from slack_agents_sqlalchemy.errors import (
 )
 from slack_agents_sqlalchemy.failover import FirstThatServes
 from slack_agents_sqlalchemy.fast_path import FastPath, Row
-from slack_agents_sqlalchemy.identifiers import next_id
+from slack_agents_sqlalchemy.identifiers import MAX_CLOCK_ID, next_id
 from slack_agents_sqlalchemy.options import Options, describe
 from slack_agents_sqlalchemy.pooling import (
     AsyncConnections,
@@ -46,6 +46,19 @@ from slack_agents_sqlalchemy.runner import (
 from slack_agents_sqlalchemy.translation import Attempt, presentable, translate
 
 type Parameters = Mapping[str, Any]
+
+_LARGEST_IDS = union_all(
+    *(
+        select(func.max(table.c.id)).where(table.c.id <= MAX_CLOCK_ID)
+        for table in (
+            tables.conversations,
+            tables.messages,
+            tables.blocks,
+            tables.key_values,
+            tables.list_items,
+        )
+    )
+)
 
 _LARGE_STATEMENT = 100_000  # bytes; no server's limit is lower
 _INSERT_ATTEMPTS = 5  # each with a new id; one collision needs two processes in one microsecond
@@ -76,6 +89,7 @@ class Database:
         self._freshness = Freshness(options.connect_timeout)
         self._loop: asyncio.AbstractEventLoop | None = None  # that the connections belong to
         self._closing: asyncio.Future[None] | None = None
+        self._has_observed_ids = False  # since it was opened
 
     @property
     def engine(self) -> Engine:
@@ -111,6 +125,7 @@ class Database:
         self._loop = asyncio.get_running_loop() if self._engine.dialect.is_async else None
         self._runner = self._create_runner(self._engine)
         self._fast_path = self._create_fast_path(self._engine)
+        self._has_observed_ids = False
         may_hang = (
             self._engine.dialect.is_async
             and not self.backend.keeps_one_connection
@@ -192,6 +207,22 @@ class Database:
         else:
             await self.run(lambda connection: upsert(connection, row))
 
+    async def new_id(self) -> int:
+        """Return an id for a new row, larger than the ids that were in the tables at the start."""
+        await self.observe_ids()
+        return next_id()
+
+    async def observe_ids(self) -> None:
+        """Have new ids be larger than those in the tables; only the first call asks the database.
+
+        Callers that come first at the same time read each for itself, so that none depends on
+        the cancellation or the error of another.
+        """
+        if not self._has_observed_ids:
+            largest = await self.fetch(_LARGEST_IDS, {})
+            next_id.observe(row[0] for row in largest)
+            self._has_observed_ids = True
+
     async def insert(self, insertion: Insert | InsertUnder, parameters: Parameters) -> int | None:
         """Insert a row under a new id.
 
@@ -203,7 +234,7 @@ class Database:
             The id, or None where the statement found no parent to insert the row under.
         """
         for attempt in count(1):
-            row_id = next_id()
+            row_id = await self.new_id()
             try:
                 made = await self._insert(insertion, {**parameters, "id": row_id})
             except DuplicateKeyError as exc:

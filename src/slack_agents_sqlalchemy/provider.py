@@ -1,16 +1,20 @@
 """The provider: the framework's storage contract on one database."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from slack_agents.storage.base import BaseStorageProvider, OAuthClientRow, OAuthTokenRow
-from sqlalchemy import func, select
+from sqlalchemy import Executable, func, select
 from sqlalchemy.engine import URL, Engine
 
 from slack_agents_sqlalchemy import migrations, shapes, tables
 from slack_agents_sqlalchemy.database import Database
 from slack_agents_sqlalchemy.errors import NotFoundError, NotInitializedError
+from slack_agents_sqlalchemy.fast_path import Row
+from slack_agents_sqlalchemy.identifiers import next_id
 from slack_agents_sqlalchemy.options import describe, parse_options, parse_url
 from slack_agents_sqlalchemy.statements import (
     blocks,
@@ -100,14 +104,25 @@ class Provider(BaseStorageProvider):
             raise NotInitializedError("the storage is being initialized: await initialize() first")
         return self._database
 
+    async def _read(
+        self, statement: Executable, parameters: dict[str, Any], *, ids: Sequence[int]
+    ) -> Sequence[Row]:
+        """Fetch rows, and have new ids be larger than the ids at these places of a row."""
+        rows = await self._ready.fetch(statement, parameters)
+        for place in ids:
+            next_id.observe(map(itemgetter(place), rows))
+        return rows
+
     # Primitives
 
     async def get(self, namespace: str, key: str) -> dict[str, Any] | None:
-        rows = await self._ready.fetch(primitives.GET, primitives.address(namespace, key))
+        address = primitives.address(namespace, key)
+        rows = await self._read(primitives.GET, address, ids=[1])
         return rows[0][0] if rows else None
 
     async def set(self, namespace: str, key: str, value: dict[str, Any]) -> None:
-        row = primitives.setting(namespace, key, value)
+        row = primitives.entry(namespace, key, value)
+        row["id"] = await self._ready.new_id()  # it counts only where the row is new
         await self._ready.upsert(primitives.set_value, row)
 
     async def delete(self, namespace: str, key: str) -> None:
@@ -119,11 +134,11 @@ class Provider(BaseStorageProvider):
 
     async def get_list(self, namespace: str, key: str) -> list[dict[str, Any]]:
         address = primitives.address(namespace, key)
-        return shapes.list_items(await self._ready.fetch(primitives.GET_LIST, address))
+        return shapes.list_items(await self._read(primitives.GET_LIST, address, ids=[0]))
 
     async def query(self, namespace: str, filters: dict[str, Any]) -> list[dict[str, Any]]:
         search = primitives.query(self._database.backend, namespace, filters)
-        rows = await self._ready.fetch(*search)
+        rows = await self._read(*search, ids=[1])
         return shapes.matches(rows, filters)
 
     # OAuth
@@ -165,16 +180,17 @@ class Provider(BaseStorageProvider):
         channel_name: str | None = None,
     ) -> int:
         row = conversations.conversation(agent_name, channel_id, thread_id, channel_name)
-        found = await self._ready.fetch(conversations.FIND, row)
+        found = await self._read(conversations.FIND, row, ids=[0])
         if found and not conversations.is_renamed(found[0], row):
             return int(found[0][0])
+        await self._ready.observe_ids()
         return await self._ready.run(
             lambda connection: conversations.find_or_create(connection, row)
         )
 
     async def has_conversation(self, agent_name: str, channel_id: str, thread_id: str) -> bool:
         thread = conversations.thread(agent_name, channel_id, thread_id)
-        return bool(await self._ready.fetch(conversations.FIND, thread))
+        return bool(await self._read(conversations.FIND, thread, ids=[0]))
 
     async def create_message(
         self, conversation_id: int | str, user_id: str, user_name: str, user_handle: str
@@ -188,13 +204,14 @@ class Provider(BaseStorageProvider):
     async def get_message_blocks(
         self, conversation_id: int | str
     ) -> list[tuple[int | str, list[dict[str, Any]]]]:
-        rows = await self._ready.fetch(blocks.GET_HISTORY, blocks.history(conversation_id))
+        rows = await self._read(blocks.GET_HISTORY, blocks.history(conversation_id), ids=[0, 1])
         if not rows:
             raise NotFoundError(f"there is no conversation {conversation_id}")
         return shapes.message_blocks(rows)
 
     async def get_messages_with_blocks(self, conversation_id: int | str) -> list[dict[str, Any]]:
-        rows = await self._ready.fetch(blocks.GET_EVERYTHING, blocks.history(conversation_id))
+        history = blocks.history(conversation_id)
+        rows = await self._read(blocks.GET_EVERYTHING, history, ids=[0, 1])
         if not rows:
             raise NotFoundError(f"there is no conversation {conversation_id}")
         return shapes.messages_with_blocks(rows)
@@ -208,7 +225,7 @@ class Provider(BaseStorageProvider):
         date_to: str | datetime | None = None,
     ) -> list[dict[str, Any]]:
         search = conversations.for_export(agent_name, handle, date_from, date_to)
-        return shapes.exported_conversations(await self._ready.fetch(*search))
+        return shapes.exported_conversations(await self._read(*search, ids=[0]))
 
     # Blocks
 
@@ -279,7 +296,7 @@ class Provider(BaseStorageProvider):
         )
 
     async def get_tool_call(self, tool_call_id: str) -> dict[str, Any] | None:
-        rows = await self._ready.fetch(blocks.GET_TOOL_CALL, blocks.tool_call(tool_call_id))
+        rows = await self._read(blocks.GET_TOOL_CALL, blocks.tool_call(tool_call_id), ids=[4])
         return shapes.tool_call(rows[0]) if rows else None
 
     async def _append(self, block: blocks.Append) -> int:

@@ -62,8 +62,8 @@ def matches(rows: Rows, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def tool_call(row: Row) -> dict[str, Any]:
-    """Shape a row of (name, input, output, is_error): input readable, output as it came."""
-    tool_name, tool_input, tool_output, is_error = row
+    """Shape a row of (name, input, output, is_error, id): input readable, output as it came."""
+    tool_name, tool_input, tool_output, is_error, _ = row
     return {
         "tool_name": tool_name,
         "input_json": show_json(tool_input),

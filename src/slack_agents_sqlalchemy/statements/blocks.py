@@ -174,6 +174,7 @@ GET_TOOL_CALL = (
         blocks.c.tool_input,
         blocks.c.tool_output,
         blocks.c.is_error,
+        blocks.c.id,
     )
     .where(blocks.c.tool_call_digest == bindparam("tool_call_digest"))
     .order_by(blocks.c.id.desc())
