@@ -221,7 +221,7 @@ async def test_the_largest_ids_are_found_by_indexes(storage: Provider):
         rows = connection.exec_driver_sql(f"{explain}{question}").all()
         if connection.dialect.name == "postgresql":
             connection.exec_driver_sql("RESET enable_seqscan")
-        return str(rows)
+        return str([tuple(row) for row in rows])
 
     answer = await storage._database.run(plan)
     _, look_up = PLANS[storage.engine.dialect.name]
