@@ -220,7 +220,7 @@ class Database:
         """
         if not self._has_observed_ids:
             largest = await self.fetch(_LARGEST_IDS, {})
-            next_id.observe(row[0] for row in largest)
+            next_id.observe(max(row[0] or 0 for row in largest))
             self._has_observed_ids = True
 
     async def insert(self, insertion: Insert | InsertUnder, parameters: Parameters) -> int | None:

@@ -4,7 +4,7 @@ import hashlib
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 _EPOCH_US = 1_704_067_200_000_000  # 2024-01-01T00:00:00Z, in microseconds since 1970
 _RANDOM_BITS = 12
@@ -47,13 +47,12 @@ class IdSequence:
             self._tick = max(tick, self._tick + 1)
             return (self._tick << _RANDOM_BITS) | low_bits
 
-    def observe(self, ids: Iterable[int | None]) -> None:
-        """Have every later id be larger than these.
+    def observe(self, newest: int) -> None:
+        """Have every later id be larger than this one.
 
         Args:
-            ids: Ids that were read from the database, never arguments of a caller.
+            newest: An id that was read from the database, never an argument of a caller.
         """
-        newest = max(filter(None, ids), default=0)
         tick = newest >> _RANDOM_BITS
         if self._tick < tick <= _LAST_TICK:  # the first look is without the lock: it only rises
             with self._lock:

@@ -105,20 +105,23 @@ class Provider(BaseStorageProvider):
         return self._database
 
     async def _read(
-        self, statement: Executable, parameters: dict[str, Any], *, ids: Sequence[int]
+        self, statement: Executable, parameters: dict[str, Any], *, id_at: int
     ) -> Sequence[Row]:
-        """Fetch rows, and have new ids be larger than the ids at these places of a row."""
+        """Fetch rows, and have new ids be larger than theirs, which stand at this place."""
         rows = await self._ready.fetch(statement, parameters)
-        for place in ids:
-            next_id.observe(map(itemgetter(place), rows))
+        next_id.observe(max(map(itemgetter(id_at), rows), default=0))
         return rows
 
     # Primitives
 
     async def get(self, namespace: str, key: str) -> dict[str, Any] | None:
-        address = primitives.address(namespace, key)
-        rows = await self._read(primitives.GET, address, ids=[1])
-        return rows[0][0] if rows else None
+        rows = await self._ready.fetch(primitives.GET, primitives.address(namespace, key))
+        if not rows:
+            return None
+        value, value_id = rows[0]
+        next_id.observe(value_id)
+        found: dict[str, Any] = value
+        return found
 
     async def set(self, namespace: str, key: str, value: dict[str, Any]) -> None:
         row = primitives.entry(namespace, key, value)
@@ -134,11 +137,11 @@ class Provider(BaseStorageProvider):
 
     async def get_list(self, namespace: str, key: str) -> list[dict[str, Any]]:
         address = primitives.address(namespace, key)
-        return shapes.list_items(await self._read(primitives.GET_LIST, address, ids=[0]))
+        return shapes.list_items(await self._read(primitives.GET_LIST, address, id_at=0))
 
     async def query(self, namespace: str, filters: dict[str, Any]) -> list[dict[str, Any]]:
         search = primitives.query(self._database.backend, namespace, filters)
-        rows = await self._read(*search, ids=[1])
+        rows = await self._read(*search, id_at=1)
         return shapes.matches(rows, filters)
 
     # OAuth
@@ -180,7 +183,7 @@ class Provider(BaseStorageProvider):
         channel_name: str | None = None,
     ) -> int:
         row = conversations.conversation(agent_name, channel_id, thread_id, channel_name)
-        found = await self._read(conversations.FIND, row, ids=[0])
+        found = await self._read(conversations.FIND, row, id_at=0)
         if found and not conversations.is_renamed(found[0], row):
             return int(found[0][0])
         await self._ready.observe_ids()
@@ -190,7 +193,7 @@ class Provider(BaseStorageProvider):
 
     async def has_conversation(self, agent_name: str, channel_id: str, thread_id: str) -> bool:
         thread = conversations.thread(agent_name, channel_id, thread_id)
-        return bool(await self._read(conversations.FIND, thread, ids=[0]))
+        return bool(await self._read(conversations.FIND, thread, id_at=0))
 
     async def create_message(
         self, conversation_id: int | str, user_id: str, user_name: str, user_handle: str
@@ -204,17 +207,19 @@ class Provider(BaseStorageProvider):
     async def get_message_blocks(
         self, conversation_id: int | str
     ) -> list[tuple[int | str, list[dict[str, Any]]]]:
-        rows = await self._read(blocks.GET_HISTORY, blocks.history(conversation_id), ids=[0, 1])
-        if not rows:
-            raise NotFoundError(f"there is no conversation {conversation_id}")
-        return shapes.message_blocks(rows)
+        return shapes.message_blocks(await self._history(blocks.GET_HISTORY, conversation_id))
 
     async def get_messages_with_blocks(self, conversation_id: int | str) -> list[dict[str, Any]]:
-        history = blocks.history(conversation_id)
-        rows = await self._read(blocks.GET_EVERYTHING, history, ids=[0, 1])
+        history = await self._history(blocks.GET_EVERYTHING, conversation_id)
+        return shapes.messages_with_blocks(history)
+
+    async def _history(self, statement: Executable, conversation_id: int | str) -> shapes.History:
+        rows = await self._ready.fetch(statement, blocks.history(conversation_id))
         if not rows:
             raise NotFoundError(f"there is no conversation {conversation_id}")
-        return shapes.messages_with_blocks(rows)
+        history = shapes.History.of(rows)
+        next_id.observe(history.newest_id)
+        return history
 
     async def get_conversations_for_export(
         self,
@@ -225,7 +230,7 @@ class Provider(BaseStorageProvider):
         date_to: str | datetime | None = None,
     ) -> list[dict[str, Any]]:
         search = conversations.for_export(agent_name, handle, date_from, date_to)
-        return shapes.exported_conversations(await self._read(*search, ids=[0]))
+        return shapes.exported_conversations(await self._read(*search, id_at=0))
 
     # Blocks
 
@@ -296,7 +301,7 @@ class Provider(BaseStorageProvider):
         )
 
     async def get_tool_call(self, tool_call_id: str) -> dict[str, Any] | None:
-        rows = await self._read(blocks.GET_TOOL_CALL, blocks.tool_call(tool_call_id), ids=[4])
+        rows = await self._read(blocks.GET_TOOL_CALL, blocks.tool_call(tool_call_id), id_at=4)
         return shapes.tool_call(rows[0]) if rows else None
 
     async def _append(self, block: blocks.Append) -> int:

@@ -80,7 +80,7 @@ def find_or_create(connection: Connection, row: Parameters) -> int:
     for attempt in range(1, _CREATE_ATTEMPTS + 1):
         found = connection.execute(FIND, row).first()
         if found is not None:
-            next_id.observe([found.id])
+            next_id.observe(found.id)
             if is_renamed(found, row):
                 new = {"found_id": found.id, "new_name": row["channel_name"]}
                 connection.execute(RENAME_CHANNEL, new)
