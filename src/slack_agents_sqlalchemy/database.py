@@ -47,6 +47,8 @@ from slack_agents_sqlalchemy.translation import Attempt, presentable, translate
 
 type Parameters = Mapping[str, Any]
 
+type _Write = Executable | Callable[[Connection, dict[str, Any]], int | None]
+
 _LARGEST_IDS = union_all(
     *(
         select(func.max(table.c.id)).where(table.c.id <= MAX_CLOCK_ID)
@@ -194,34 +196,23 @@ class Database:
             runner,
         )
 
-    async def upsert(self, build: Callable[[Backend], Upsert], row: dict[str, Any]) -> None:
+    async def upsert(
+        self, build: Callable[[Backend], Upsert], row: dict[str, Any], *, with_id: bool = False
+    ) -> None:
         """Insert a row, or replace what is there under its key.
 
         Args:
             build: Makes the operation for a dialect, once.
             row: All its columns.
+            with_id: Whether a new row gets a new ``id`` too.
         """
         upsert = build(self.backend)
-        if isinstance(upsert, Executable):
+        if with_id:
+            await self._store(upsert, row)
+        elif isinstance(upsert, Executable):
             await self.execute(upsert, row)
         else:
             await self.run(lambda connection: upsert(connection, row))
-
-    async def new_id(self) -> int:
-        """Return an id for a new row, larger than the ids that were in the tables at the start."""
-        await self.observe_ids()
-        return next_id()
-
-    async def observe_ids(self) -> None:
-        """Have new ids be larger than those in the tables; only the first call asks the database.
-
-        Callers that come first at the same time read each for itself, so that none depends on
-        the cancellation or the error of another.
-        """
-        if not self._has_observed_ids:
-            largest = await self.fetch(_LARGEST_IDS, {})
-            next_id.observe(max(row[0] or 0 for row in largest))
-            self._has_observed_ids = True
 
     async def insert(self, insertion: Insert | InsertUnder, parameters: Parameters) -> int | None:
         """Insert a row under a new id.
@@ -233,27 +224,56 @@ class Database:
         Returns:
             The id, or None where the statement found no parent to insert the row under.
         """
+        write = self._write(insertion)
         for attempt in count(1):
-            row_id = await self.new_id()
+            row = dict(parameters)
             try:
-                made = await self._insert(insertion, {**parameters, "id": row_id})
+                made = await self._store(write, row)
             except DuplicateKeyError as exc:
-                if exc.was_stored:
-                    return row_id
-                if attempt == _INSERT_ATTEMPTS:  # each time another process made the same id
-                    raise
-            else:
-                return row_id if made else None
+                if not exc.was_stored:
+                    if attempt < _INSERT_ATTEMPTS:
+                        continue
+                    raise  # each time another process made the same id
+                made = 1
+            row_id: int = row["id"]
+            return row_id if made else None
         return None
 
-    async def _insert(self, insertion: Insert | InsertUnder, row: Parameters) -> int:
+    def _write(self, insertion: Insert | InsertUnder) -> _Write:
         if isinstance(insertion, Insert):
-            return await self.execute(insertion, row)
+            return insertion
         if self.backend.inserts_at_once:
-            return await self.execute(insertion.at_once, row)
-        return await self.run(
-            lambda connection: self.backend.insert_under(connection, insertion, row)
-        )
+            return insertion.at_once
+        return lambda connection, row: self.backend.insert_under(connection, insertion, row)
+
+    async def _store(self, write: _Write, row: dict[str, Any]) -> int:
+        """Write a row under a new id, which is added to it, and return how many rows were made."""
+        if self._has_observed_ids:
+            row["id"] = next_id()
+            if isinstance(write, Executable):
+                return await self.execute(write, row)
+
+        def run(connection: Connection) -> int:
+            if "id" not in row:  # else it is run again, and may be stored already
+                row["id"] = self.new_id(connection)
+            if isinstance(write, Executable):
+                return connection.execute(write, row).rowcount
+            return write(connection, row) or 0
+
+        return await self.run(run)
+
+    def new_id(self, connection: Connection) -> int:
+        """Return an id for a new row, larger than all that were in the tables at the first call.
+
+        Callers that come first at the same time read the largest ids each for itself, so that none
+        depends on the cancellation or the error of another. Each does so in the same call of the
+        database as its insertion, so that :meth:`close` waits for both.
+        """
+        if not self._has_observed_ids:
+            largest = connection.execute(_LARGEST_IDS).scalars()
+            next_id.observe(max(found or 0 for found in largest))
+            self._has_observed_ids = True
+        return next_id()
 
     async def run[T](
         self,

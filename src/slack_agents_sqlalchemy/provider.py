@@ -125,8 +125,7 @@ class Provider(BaseStorageProvider):
 
     async def set(self, namespace: str, key: str, value: dict[str, Any]) -> None:
         row = primitives.entry(namespace, key, value)
-        row["id"] = await self._ready.new_id()  # it counts only where the row is new
-        await self._ready.upsert(primitives.set_value, row)
+        await self._ready.upsert(primitives.set_value, row, with_id=True)
 
     async def delete(self, namespace: str, key: str) -> None:
         await self._ready.execute(primitives.DELETE, primitives.address(namespace, key))
@@ -186,9 +185,9 @@ class Provider(BaseStorageProvider):
         found = await self._read(conversations.FIND, row, id_at=0)
         if found and not conversations.is_renamed(found[0], row):
             return int(found[0][0])
-        await self._ready.observe_ids()
+        new_id = self._ready.new_id
         return await self._ready.run(
-            lambda connection: conversations.find_or_create(connection, row)
+            lambda connection: conversations.find_or_create(connection, row, new_id)
         )
 
     async def has_conversation(self, agent_name: str, channel_id: str, thread_id: str) -> bool:

@@ -1,6 +1,6 @@
 """Statements of conversations and messages, and of finding conversations for an export."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -69,13 +69,16 @@ def is_renamed(found: Sequence[Any], row: Parameters) -> bool:
     return bool(row["channel_name"]) and row["channel_name"] != found[1]
 
 
-def find_or_create(connection: Connection, row: Parameters) -> int:
+def find_or_create(
+    connection: Connection, row: Parameters, new_id: Callable[[Connection], int]
+) -> int:
     """Return the id of the conversation in a thread, made if it is not there.
 
     Args:
         connection: Runs one statement where the conversation is there and its channel has kept
             its name, and one more otherwise; a few where others make it at the same moment.
         row: The row of :func:`conversation`; its channel name replaces another, unless empty.
+        new_id: Returns an id for a new row.
     """
     for attempt in range(1, _CREATE_ATTEMPTS + 1):
         found = connection.execute(FIND, row).first()
@@ -85,7 +88,7 @@ def find_or_create(connection: Connection, row: Parameters) -> int:
                 new = {"found_id": found.id, "new_name": row["channel_name"]}
                 connection.execute(RENAME_CHANNEL, new)
             return int(found.id)
-        conversation_id = next_id()
+        conversation_id = new_id(connection)
         try:
             connection.execute(CREATE, {**row, "id": conversation_id})
         except DBAPIError as exc:
