@@ -65,8 +65,13 @@ def conversation(
 
 
 def is_renamed(found: Sequence[Any], row: Parameters) -> bool:
-    """Return whether the channel has another name now than in the (id, name) that was found."""
-    return bool(row["channel_name"]) and row["channel_name"] != found[1]
+    """Return whether the channel has another name now than in the (id, name) that was found.
+
+    The framework passes the channel's id where Slack does not tell the name: that is no name. (A
+    new conversation keeps it: an export of usage shows nothing else of the channel.)
+    """
+    name = row["channel_name"]
+    return bool(name) and name not in (found[1], row["channel_id"])
 
 
 def find_or_create(
@@ -77,7 +82,8 @@ def find_or_create(
     Args:
         connection: Runs one statement where the conversation is there and its channel has kept
             its name, and one more otherwise; a few where others make it at the same moment.
-        row: The row of :func:`conversation`; its channel name replaces another, unless empty.
+        row: The row of :func:`conversation`; its channel name replaces another, unless it is
+            empty or the channel's id.
         new_id: Returns an id for a new row.
     """
     for attempt in range(1, _CREATE_ATTEMPTS + 1):
