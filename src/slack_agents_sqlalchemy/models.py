@@ -80,7 +80,7 @@ class Block(Base):
     model: Mapped[str | None]
     version: Mapped[str | None]
     text: Mapped[str | None]
-    tool_input: Mapped[dict[str, Any] | None]
+    tool_input: Mapped[Any]
     tool_output: Mapped[str | None]
     content: Mapped[dict[str, Any] | None]
 

@@ -264,7 +264,7 @@ class Provider(BaseStorageProvider):
         *,
         tool_call_id: str,
         tool_name: str,
-        tool_input: dict[str, Any],
+        tool_input: Any,
         tool_output: str,
         is_error: bool,
     ) -> int:

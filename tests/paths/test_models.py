@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import Connection, func, select
 from sqlalchemy.orm import Session
 
@@ -51,6 +53,29 @@ async def test_what_the_agents_cost_is_a_query_of_the_models(storage: Provider):
     )
     rows = await storage._database.run(lambda connection: connection.execute(costs).all())
     assert [tuple(row) for row in rows] == [("agent", "ada", "a-model", 20, 0.75)]
+
+
+async def test_the_input_null_of_a_tool_call_is_not_null_in_sql(storage: Provider):
+    conversation = await tell(storage)
+    message = await storage.create_message(conversation, "U1", "Ada", "ada")
+    await storage.append_tool_block(
+        message,
+        tool_call_id="toolu_2",
+        tool_name="now",
+        tool_input=None,
+        tool_output="noon",
+        is_error=False,
+    )
+
+    def load(connection: Connection) -> tuple[list[Any], int | None]:
+        with Session(connection) as session:
+            calls = session.scalars(select(ToolCall).order_by(ToolCall.id)).all()
+            empty = select(func.count()).where(Block.tool_input.is_(None))
+            return [call.tool_input for call in calls], session.scalar(empty)
+
+    inputs, without_input = await storage._database.run(load)
+    assert inputs == [{"q": "\0"}, None]
+    assert without_input == 2  # the blocks of usage
 
 
 async def test_an_entity_has_the_kind_and_the_values_of_what_was_stored(storage: Provider):
