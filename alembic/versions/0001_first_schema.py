@@ -164,6 +164,7 @@ def upgrade() -> None:
             "namespace_digest", "key_digest", name="pk_slack_agents_key_values"
         ),
     )
+    create_index("ix_slack_agents_key_values", "slack_agents_key_values", ["id"])
     create_table(
         "slack_agents_list_items",
         sa.Column("id", ID, autoincrement=False),

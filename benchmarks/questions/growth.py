@@ -192,7 +192,7 @@ class Database:
         connection.execute(insert(table).from_select(list(table.c.keys()), rows))
 
     def _changed(self, column: Column[Any], copy: int, shift: int) -> ColumnElement[Any]:
-        if isinstance(column.type, Id):
+        if column.type is Id:
             return column - shift
         if isinstance(column.type, Digest) and column.name not in _SHARED:
             # A letter that no digest has, at another place in each step.

@@ -60,6 +60,11 @@ def json_object(name: str, value: object) -> WrittenJSON:
     return WrittenJSON(dump_json(value))
 
 
+def json_value(value: object) -> WrittenJSON:
+    """Return ``value`` as it is now, written, if JSON can hold it; None is JSON's ``null``."""
+    return WrittenJSON(dump_json(value))
+
+
 def integer(name: str, value: object) -> int:
     """Return ``value`` if it is an ``int`` of 64 bits."""
     if not isinstance(value, int):

@@ -3,24 +3,21 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Integer, String, Text
+from sqlalchemy import BigInteger, ColumnElement, Integer, String, Text
 from sqlalchemy.engine import Dialect
+from sqlalchemy.sql import operators
 from sqlalchemy.types import DateTime, TypeDecorator, TypeEngine
 
 from slack_agents_sqlalchemy import exact
 from slack_agents_sqlalchemy.dialects import backend
+from slack_agents_sqlalchemy.errors import InvalidTypeError
 from slack_agents_sqlalchemy.identifiers import DIGEST_LENGTH
 
-
-class Id(TypeDecorator[int]):
-    """A 64-bit integer made by the client."""
-
-    impl = BigInteger
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        # SQLite makes a column the row's own number only when its type says exactly INTEGER.
-        return Integer() if backend(dialect.name).integer_key_is_row_number else BigInteger()
+# A plain type, so that a foreign key of a user's table, which takes it over, is plain too in the
+# migration that alembic writes. SQLite makes a column the row's own number only when its type says
+# exactly INTEGER.
+Id = BigInteger().with_variant(Integer(), "sqlite")
+"""A 64-bit integer made by the client."""
 
 
 class Digest(TypeDecorator[str]):
@@ -55,23 +52,51 @@ class ExactText(TypeDecorator[str]):
         return None if value is None else exact.decode_text(value)
 
 
-class ExactJSON(TypeDecorator[dict[str, Any]]):
-    """A JSON object kept as text: key order, big integers and NUL survive, unlike in JSONB."""
+_COMPARES_VALUES = (
+    operators.eq,
+    operators.ne,
+    operators.in_op,
+    operators.not_in_op,
+    operators.is_distinct_from,
+    operators.is_not_distinct_from,
+)
+
+
+class _JSONComparator(TypeDecorator.Comparator[Any], Text.Comparator[Any]):
+    """What SQL can do with JSON that is stored as text."""
+
+    def operate(self, op: Any, *other: Any, **kwargs: Any) -> ColumnElement[Any]:
+        if op is operators.getitem:
+            raise InvalidTypeError(
+                f"{self.expr} is JSON that is stored as text, into which SQL cannot look: select "
+                "the rows and read the value in Python, or narrow them down by their text first, "
+                f"as in {self.expr}.contains('…')"
+            )
+        return super().operate(op, *other, **kwargs)
+
+
+class ExactJSON(TypeDecorator[Any]):
+    """A JSON value kept as text: key order, big integers and NUL survive, unlike in JSONB.
+
+    JSON's ``null`` is a text too; NULL is where there is no value.
+    """
 
     impl = Text
     cache_ok = True
+    comparator_factory = _JSONComparator
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         return backend(dialect.name).large_text_type(dialect)
 
-    def process_bind_param(
-        self, value: dict[str, Any] | exact.WrittenJSON | None, dialect: Dialect
-    ) -> str | None:
+    def coerce_compared_value(self, op: Any, value: object) -> TypeEngine[Any]:
+        return self if op in _COMPARES_VALUES else Text()  # LIKE and its kin see the text
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
         if isinstance(value, exact.WrittenJSON):
             return value.text
         return None if value is None else exact.dump_json(value)
 
-    def process_result_value(self, value: str | None, dialect: Dialect) -> dict[str, Any] | None:
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
         return None if value is None else exact.load_json(value)
 
 

@@ -6,11 +6,11 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mappi
 from itertools import count
 from typing import Any
 
-from sqlalchemy import Executable, Insert, event
+from sqlalchemy import Executable, Insert, event, func, select, union_all
 from sqlalchemy.engine import URL, Connection, Dialect, Engine
 from sqlalchemy.exc import DBAPIError
 
-from slack_agents_sqlalchemy import engines
+from slack_agents_sqlalchemy import engines, tables
 from slack_agents_sqlalchemy.attempts import Attempt
 from slack_agents_sqlalchemy.deadlines import DeadlineError, Deadlines
 from slack_agents_sqlalchemy.dialects import Backend, InsertUnder, Upsert, backend
@@ -27,7 +27,7 @@ from slack_agents_sqlalchemy.errors import (
 )
 from slack_agents_sqlalchemy.failover import FirstThatServes
 from slack_agents_sqlalchemy.fast_path import FastPath, Row
-from slack_agents_sqlalchemy.identifiers import next_id
+from slack_agents_sqlalchemy.identifiers import MAX_CLOCK_ID, next_id
 from slack_agents_sqlalchemy.options import Options, describe
 from slack_agents_sqlalchemy.pooling import (
     AsyncConnections,
@@ -42,6 +42,21 @@ from slack_agents_sqlalchemy.runner import Runner, TaskRunner, ThreadRunner
 from slack_agents_sqlalchemy.translation import presentable, translate
 
 type Parameters = Mapping[str, Any]
+
+type _Write = Executable | Callable[[Connection, dict[str, Any]], int | None]
+
+_LARGEST_IDS = union_all(
+    *(
+        select(func.max(table.c.id)).where(table.c.id <= MAX_CLOCK_ID)
+        for table in (
+            tables.conversations,
+            tables.messages,
+            tables.blocks,
+            tables.key_values,
+            tables.list_items,
+        )
+    )
+)
 
 _LARGE_STATEMENT = 100_000  # bytes; no server's limit is lower
 _INSERT_ATTEMPTS = 5  # each with a new id; one collision needs two processes in one microsecond
@@ -74,6 +89,7 @@ class Database:
         self._process = 0  # the same
         self._lifetime: AsyncGenerator[None] | None = None  # ends with the event loop
         self._closing: asyncio.Future[None] | None = None
+        self._has_observed_ids = False  # since it was opened
 
     @property
     def engine(self) -> Engine:
@@ -111,6 +127,7 @@ class Database:
         self._process = os.getpid()
         self._runner = self._create_runner(self._engine)
         self._fast_path = self._create_fast_path(self._engine)
+        self._has_observed_ids = False
         may_hang = (
             self._engine.dialect.is_async
             and not self.backend.keeps_one_connection
@@ -197,15 +214,20 @@ class Database:
             runner,
         )
 
-    async def upsert(self, build: Callable[[Backend], Upsert], row: dict[str, Any]) -> None:
+    async def upsert(
+        self, build: Callable[[Backend], Upsert], row: dict[str, Any], *, with_id: bool = False
+    ) -> None:
         """Insert a row, or replace what is there under its key.
 
         Args:
             build: Makes the operation for a dialect, once.
             row: All its columns.
+            with_id: Whether a new row gets a new ``id`` too.
         """
         upsert = build(self.backend)
-        if isinstance(upsert, Executable):
+        if with_id:
+            await self._store(upsert, row)
+        elif isinstance(upsert, Executable):
             await self.execute(upsert, row)
         else:
             await self.run(lambda connection: upsert(connection, row))
@@ -220,27 +242,56 @@ class Database:
         Returns:
             The id, or None where the statement found no parent to insert the row under.
         """
+        write = self._write(insertion)
         for attempt in count(1):
-            row_id = next_id()
+            row = dict(parameters)
             try:
-                made = await self._insert(insertion, {**parameters, "id": row_id})
+                made = await self._store(write, row)
             except DuplicateKeyError as exc:
-                if exc.was_stored:
-                    return row_id
-                if attempt == _INSERT_ATTEMPTS:  # each time another process made the same id
-                    raise
-            else:
-                return row_id if made else None
+                if not exc.was_stored:
+                    if attempt < _INSERT_ATTEMPTS:
+                        continue
+                    raise  # each time another process made the same id
+                made = 1
+            row_id: int = row["id"]
+            return row_id if made else None
         return None
 
-    async def _insert(self, insertion: Insert | InsertUnder, row: Parameters) -> int:
+    def _write(self, insertion: Insert | InsertUnder) -> _Write:
         if isinstance(insertion, Insert):
-            return await self.execute(insertion, row)
+            return insertion
         if self.backend.inserts_at_once:
-            return await self.execute(insertion.at_once, row)
-        return await self.run(
-            lambda connection: self.backend.insert_under(connection, insertion, row)
-        )
+            return insertion.at_once
+        return lambda connection, row: self.backend.insert_under(connection, insertion, row)
+
+    async def _store(self, write: _Write, row: dict[str, Any]) -> int:
+        """Write a row under a new id, which is added to it, and return how many rows were made."""
+        if self._has_observed_ids:
+            row["id"] = next_id()
+            if isinstance(write, Executable):
+                return await self.execute(write, row)
+
+        def run(connection: Connection) -> int:
+            if "id" not in row:  # else it is run again, and may be stored already
+                row["id"] = self.new_id(connection)
+            if isinstance(write, Executable):
+                return connection.execute(write, row).rowcount
+            return write(connection, row) or 0
+
+        return await self.run(run)
+
+    def new_id(self, connection: Connection) -> int:
+        """Return an id for a new row, larger than all that were in the tables at the first call.
+
+        Callers that come first at the same time read the largest ids each for itself, so that none
+        depends on the cancellation or the error of another. Each does so in the same call of the
+        database as its insertion, so that :meth:`close` waits for both.
+        """
+        if not self._has_observed_ids:
+            largest = connection.execute(_LARGEST_IDS).scalars()
+            next_id.observe(max(found or 0 for found in largest))
+            self._has_observed_ids = True
+        return next_id()
 
     async def run[T](
         self,

@@ -75,23 +75,20 @@ def _is_unicode(text: str) -> bool:
 
 
 class WrittenJSON(NamedTuple):
-    """A JSON object that is written already, so that nobody changes it while its call waits."""
+    """A JSON value that is written already, so that nobody changes it while its call waits."""
 
     text: str
 
 
 def dump_json(value: object) -> str:
-    """Write a JSON object as compact text that :func:`load_json` reads back equal.
+    """Write a JSON value as compact text that :func:`load_json` reads back equal.
 
     Keys keep their order, integers of any size and floats their exact value.
 
     Raises:
-        InvalidTypeError: The value is no ``dict``.
         InvalidValueError: It holds something that JSON cannot (NaN, bytes, a cycle, a key that is
             no ``str`` …), or is nested deeper than 500 levels.
     """
-    if not isinstance(value, dict):
-        raise InvalidTypeError(f"the value must be a dict, not {type(value).__name__}")
     _require_json(value, _MAX_DEPTH)
     try:
         return orjson.dumps(value).decode()
@@ -105,14 +102,14 @@ def dump_json(value: object) -> str:
 
 
 def load_json(stored: str) -> Any:
-    """Return the object that :func:`dump_json` was given."""
+    """Return the value that :func:`dump_json` was given."""
     if stored.startswith(_STDLIB_MARK):
         return json.loads(decode_text(stored))
     return orjson.loads(stored)
 
 
 def load_jsons(column: Sequence[str | None]) -> Sequence[Any]:
-    """Return the objects of a column, read as by :func:`load_json`; None stays."""
+    """Return the values of a column, read as by :func:`load_json`; None stays."""
     return [None if it is None else load_json(it) for it in column]
 
 

@@ -1,9 +1,10 @@
-"""Names made by the client: 64-bit ids that rise with time, and digests of long keys."""
+"""Ids made by the client, which rise with time, and digests of long keys."""
 
 import hashlib
 import secrets
 import threading
 import time
+from collections.abc import Callable
 
 _EPOCH_US = 1_704_067_200_000_000  # 2024-01-01T00:00:00Z, in microseconds since 1970
 _RANDOM_BITS = 12
@@ -12,25 +13,50 @@ _DIGEST_BYTES = 20
 MAX_ID = 2**63 - 1
 DIGEST_LENGTH = 2 * _DIGEST_BYTES
 
+_LAST_TICK = (MAX_ID >> _RANDOM_BITS) - 2**40
+MAX_CLOCK_ID = (_LAST_TICK + 1 << _RANDOM_BITS) - 1
+"""The largest id that the clock follows; the ids above it are enough for 10**12 insertions."""
+
 
 class IdSequence:
-    """Makes ids when called: 51 bits of microseconds since 2024 (until 2095), 12 random bits.
+    """A hybrid logical clock, which makes an id when it is called.
 
-    Ids rise within a process, also when the clock steps back or two calls meet in one microsecond.
-    Two processes can make the same id (one chance in 4,096 when they meet in the same
-    microsecond): the primary key refuses the second, and its caller takes a new one.
+    An id has 51 bits of microseconds since 2024 (until 2095) and 12 random bits. Each id is larger
+    than every id that this sequence has made or observed, whatever the clock says: where the clock
+    is behind, the id gets the next microsecond. Ids and clocks at the very end of the range are
+    ignored, so that one of them does not use up the range.
+
+    Two processes can make the same id (one chance in 4,096 when both use the same microsecond):
+    the primary key refuses the second, and its caller takes a new one.
+
+    Args:
+        clock: Returns the nanoseconds since 1970.
     """
 
-    def __init__(self) -> None:
-        self._last = 0
+    def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
+        self._clock = clock
+        self._tick = 0  # the microseconds of the newest id
         self._lock = threading.Lock()
 
     def __call__(self) -> int:  # noqa: D102 - the class says it
-        microseconds = time.time_ns() // 1_000 - _EPOCH_US
-        candidate = (microseconds << _RANDOM_BITS) | secrets.randbits(_RANDOM_BITS)
+        tick = self._clock() // 1_000 - _EPOCH_US
+        if tick > _LAST_TICK:
+            tick = 0
+        low_bits = secrets.randbits(_RANDOM_BITS)
         with self._lock:
-            self._last = max(candidate, self._last + 1)
-            return self._last
+            self._tick = max(tick, self._tick + 1)
+            return (self._tick << _RANDOM_BITS) | low_bits
+
+    def observe(self, newest: int) -> None:
+        """Have every later id be larger than this one.
+
+        Args:
+            newest: An id that was read from the database, never an argument of a caller.
+        """
+        tick = newest >> _RANDOM_BITS
+        if self._tick < tick <= _LAST_TICK:  # the first look is without the lock: it only rises
+            with self._lock:
+                self._tick = max(tick, self._tick)
 
 
 next_id = IdSequence()

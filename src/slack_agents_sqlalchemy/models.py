@@ -3,12 +3,33 @@
 As in ``select(Usage.model, func.sum(Usage.estimated_cost_usd)).group_by(Usage.model)``.
 """
 
+import reprlib
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy.orm import DeclarativeBase, Mapped
+from sqlalchemy.schema import SchemaItem
 
 from slack_agents_sqlalchemy import tables
+
+_OUR_TABLES = {*tables.metadata.tables, tables.VERSION_TABLE}
+_BLOCK = ("id", "conversation_id", "message_id", "created_at")  # what is shown of each block
+
+
+def include_object(
+    _object: SchemaItem,
+    name: str | None,
+    type_: str,
+    _reflected: bool,
+    _compare_to: SchemaItem | None,
+) -> bool:
+    """Return whether an object is for your own migrations: all but the tables of this package.
+
+    Pass it to ``context.configure(include_object=…)`` in your project's ``alembic/env.py``, so that
+    ``alembic revision --autogenerate`` neither drops nor creates these tables, which
+    ``slack-agents-db upgrade`` maintains.
+    """
+    return type_ != "table" or name not in _OUR_TABLES
 
 
 class Base(DeclarativeBase):
@@ -16,11 +37,24 @@ class Base(DeclarativeBase):
 
     metadata = tables.metadata
 
+    _shown: ClassVar[tuple[str, ...]] = ("id",)
+
+    def __repr__(self) -> str:
+        """Show the columns that tell which row it is: no secret, no long text, and no query."""
+        loaded = vars(self)
+        shown = (f"{name}={_repr(loaded[name])}" for name in self._shown if name in loaded)
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _repr(value: object) -> str:
+    return reprlib.repr(value) if isinstance(value, str) else repr(value)
+
 
 class Conversation(Base):
     """A Slack thread that an agent takes part in; one row per (agent, channel, thread)."""
 
     __table__ = tables.conversations
+    _shown = ("id", "agent_name", "channel_id", "channel_name", "thread_id")
 
     id: Mapped[int]
     thread_digest: Mapped[str]
@@ -36,6 +70,7 @@ class Message(Base):
     """One exchange in a conversation: what a user wrote and all that the agent did about it."""
 
     __table__ = tables.messages
+    _shown = ("id", "conversation_id", "user_id", "user_handle", "created_at")
 
     id: Mapped[int]
     conversation_id: Mapped[int]
@@ -55,6 +90,7 @@ class Block(Base):
 
     __table__ = tables.blocks
     __mapper_args__ = {"polymorphic_on": "block_type", "polymorphic_abstract": True}
+    _shown: ClassVar[tuple[str, ...]] = _BLOCK
 
     id: Mapped[int]
     conversation_id: Mapped[int]
@@ -80,7 +116,7 @@ class Block(Base):
     model: Mapped[str | None]
     version: Mapped[str | None]
     text: Mapped[str | None]
-    tool_input: Mapped[dict[str, Any] | None]
+    tool_input: Mapped[Any]
     tool_output: Mapped[str | None]
     content: Mapped[dict[str, Any] | None]
 
@@ -101,30 +137,35 @@ class FileBlock(Block):
     """A file made by the tool call ``tool_block_id``: ``content filename mimetype size_bytes``."""
 
     __mapper_args__ = {"polymorphic_identity": "file"}
+    _shown = (*_BLOCK, "filename", "mimetype", "size_bytes")
 
 
 class UserFileBlock(Block):
     """A file that the user sent: ``content filename mimetype size_bytes``."""
 
     __mapper_args__ = {"polymorphic_identity": "user_file"}
+    _shown = (*_BLOCK, "filename", "mimetype", "size_bytes")
 
 
 class ToolCall(Block):
     """A tool call: ``tool_call_id tool_name tool_input tool_output is_error``."""
 
     __mapper_args__ = {"polymorphic_identity": "tool_use"}
+    _shown = (*_BLOCK, "tool_call_id", "tool_name", "is_error")
 
 
 class Usage(Block):
     """What an exchange cost: ``model version``, the token counts and ``estimated_cost_usd``."""
 
     __mapper_args__ = {"polymorphic_identity": "usage"}
+    _shown = (*_BLOCK, "model", "estimated_cost_usd")
 
 
 class KeyValue(Base):
     """A value of the key-value primitives; ``id`` tells which was set first."""
 
     __table__ = tables.key_values
+    _shown = ("namespace", "key")
 
     namespace_digest: Mapped[str]
     key_digest: Mapped[str]
@@ -138,6 +179,7 @@ class ListItem(Base):
     """An item of the list primitives; ``id`` is its place in the list."""
 
     __table__ = tables.list_items
+    _shown = ("id", "namespace", "key")
 
     id: Mapped[int]
     namespace_digest: Mapped[str]
@@ -151,6 +193,7 @@ class Heartbeat(Base):
     """When an agent last heard from Slack."""
 
     __table__ = tables.heartbeats
+    _shown = ("agent_name", "last_ping_pong_time")
 
     agent_digest: Mapped[str]
     last_ping_pong_time: Mapped[float]
@@ -161,6 +204,7 @@ class OAuthToken(Base):
     """A user's OAuth tokens for one server; times are seconds since 1970."""
 
     __table__ = tables.oauth_tokens
+    _shown = ("user_id", "server_id")
 
     owner_digest: Mapped[str]
     expires_at: Mapped[int | None]
@@ -178,6 +222,7 @@ class OAuthClient(Base):
     """A client registered with an authorization server; times are seconds since 1970."""
 
     __table__ = tables.oauth_clients
+    _shown = ("server_id", "redirect_uri")
 
     owner_digest: Mapped[str]
     created_at: Mapped[int]

@@ -10,7 +10,7 @@ from sqlalchemy.sql import bindparam
 
 from slack_agents_sqlalchemy.dialects import backend, driver_error
 from slack_agents_sqlalchemy.errors import UnsupportedDatabaseError
-from slack_agents_sqlalchemy.identifiers import MAX_ID, digest
+from slack_agents_sqlalchemy.identifiers import digest, next_id
 from slack_agents_sqlalchemy.tables import VERSION_TABLE, key_values, metadata
 
 _SAMPLES = {
@@ -52,10 +52,11 @@ def require_exact_text(connection: Connection) -> None:
 def _refusal(connection: Connection, sample: str) -> str | None:
     """Return why a text is not kept, or None where it is."""
     ours = digest("proof", secrets.token_hex())  # other processes may try at the same moment
+    row_id = next_id()
     row = {
         "namespace_digest": ours,
         "key_digest": ours,
-        "id": MAX_ID,
+        "id": row_id,
         "namespace": sample,
         "key": sample,
         "value": {sample: sample},
@@ -74,7 +75,7 @@ def _refusal(connection: Connection, sample: str) -> str | None:
             raise
         connection.rollback()
         return type(driver_error(exc)).__name__
-    return None if found == (MAX_ID, sample, {sample: sample}) else "changed"
+    return None if found == (row_id, sample, {sample: sample}) else "changed"
 
 
 def _drop_tables(connection: Connection) -> None:

@@ -1,16 +1,20 @@
 """The provider: the framework's storage contract on one database."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from slack_agents.storage.base import BaseStorageProvider, OAuthClientRow, OAuthTokenRow
-from sqlalchemy import func, select
+from sqlalchemy import Executable, func, select
 from sqlalchemy.engine import URL, Engine
 
 from slack_agents_sqlalchemy import migrations, shapes, tables
 from slack_agents_sqlalchemy.database import Database
 from slack_agents_sqlalchemy.errors import NotFoundError, NotInitializedError
+from slack_agents_sqlalchemy.fast_path import Row
+from slack_agents_sqlalchemy.identifiers import next_id
 from slack_agents_sqlalchemy.options import describe, parse_options, parse_url
 from slack_agents_sqlalchemy.statements import (
     blocks,
@@ -106,15 +110,28 @@ class Provider(BaseStorageProvider):
             raise NotInitializedError("the storage is being initialized: await initialize() first")
         return self._database
 
+    async def _read(
+        self, statement: Executable, parameters: dict[str, Any], *, id_at: int
+    ) -> Sequence[Row]:
+        """Fetch rows, and have new ids be larger than theirs, which stand at this place."""
+        rows = await self._ready.fetch(statement, parameters)
+        next_id.observe(max(map(itemgetter(id_at), rows), default=0))
+        return rows
+
     # Primitives
 
     async def get(self, namespace: str, key: str) -> dict[str, Any] | None:
         rows = await self._ready.fetch(primitives.GET, primitives.address(namespace, key))
-        return rows[0][0] if rows else None
+        if not rows:
+            return None
+        value, value_id = rows[0]
+        next_id.observe(value_id)
+        found: dict[str, Any] = value
+        return found
 
     async def set(self, namespace: str, key: str, value: dict[str, Any]) -> None:
-        row = primitives.setting(namespace, key, value)
-        await self._ready.upsert(primitives.set_value, row)
+        row = primitives.entry(namespace, key, value)
+        await self._ready.upsert(primitives.set_value, row, with_id=True)
 
     async def delete(self, namespace: str, key: str) -> None:
         await self._ready.execute(primitives.DELETE, primitives.address(namespace, key))
@@ -125,11 +142,11 @@ class Provider(BaseStorageProvider):
 
     async def get_list(self, namespace: str, key: str) -> list[dict[str, Any]]:
         address = primitives.address(namespace, key)
-        return shapes.list_items(await self._ready.fetch(primitives.GET_LIST, address))
+        return shapes.list_items(await self._read(primitives.GET_LIST, address, id_at=0))
 
     async def query(self, namespace: str, filters: dict[str, Any]) -> list[dict[str, Any]]:
         search = primitives.query(self._database.backend, namespace, filters)
-        rows = await self._ready.fetch(*search)
+        rows = await self._read(*search, id_at=1)
         return shapes.matches(rows, filters)
 
     # OAuth
@@ -171,16 +188,17 @@ class Provider(BaseStorageProvider):
         channel_name: str | None = None,
     ) -> int:
         row = conversations.conversation(agent_name, channel_id, thread_id, channel_name)
-        found = await self._ready.fetch(conversations.FIND, row)
+        found = await self._read(conversations.FIND, row, id_at=0)
         if found and not conversations.is_renamed(found[0], row):
             return int(found[0][0])
+        new_id = self._ready.new_id
         return await self._ready.run(
-            lambda connection: conversations.find_or_create(connection, row)
+            lambda connection: conversations.find_or_create(connection, row, new_id)
         )
 
     async def has_conversation(self, agent_name: str, channel_id: str, thread_id: str) -> bool:
         thread = conversations.thread(agent_name, channel_id, thread_id)
-        return bool(await self._ready.fetch(conversations.FIND, thread))
+        return bool(await self._read(conversations.FIND, thread, id_at=0))
 
     async def create_message(
         self, conversation_id: int | str, user_id: str, user_name: str, user_handle: str
@@ -194,16 +212,19 @@ class Provider(BaseStorageProvider):
     async def get_message_blocks(
         self, conversation_id: int | str
     ) -> list[tuple[int | str, list[dict[str, Any]]]]:
-        rows = await self._ready.fetch(blocks.GET_HISTORY, blocks.history(conversation_id))
-        if not rows:
-            raise NotFoundError(f"there is no conversation {conversation_id}")
-        return shapes.message_blocks(rows)
+        return shapes.message_blocks(await self._history(blocks.GET_HISTORY, conversation_id))
 
     async def get_messages_with_blocks(self, conversation_id: int | str) -> list[dict[str, Any]]:
-        rows = await self._ready.fetch(blocks.GET_EVERYTHING, blocks.history(conversation_id))
+        history = await self._history(blocks.GET_EVERYTHING, conversation_id)
+        return shapes.messages_with_blocks(history)
+
+    async def _history(self, statement: Executable, conversation_id: int | str) -> shapes.History:
+        rows = await self._ready.fetch(statement, blocks.history(conversation_id))
         if not rows:
             raise NotFoundError(f"there is no conversation {conversation_id}")
-        return shapes.messages_with_blocks(rows)
+        history = shapes.History.of(rows)
+        next_id.observe(history.newest_id)
+        return history
 
     async def get_conversations_for_export(
         self,
@@ -214,7 +235,7 @@ class Provider(BaseStorageProvider):
         date_to: str | datetime | None = None,
     ) -> list[dict[str, Any]]:
         search = conversations.for_export(agent_name, handle, date_from, date_to)
-        return shapes.exported_conversations(await self._ready.fetch(*search))
+        return shapes.exported_conversations(await self._read(*search, id_at=0))
 
     # Blocks
 
@@ -249,7 +270,7 @@ class Provider(BaseStorageProvider):
         *,
         tool_call_id: str,
         tool_name: str,
-        tool_input: dict[str, Any],
+        tool_input: Any,
         tool_output: str,
         is_error: bool,
     ) -> int:
@@ -285,7 +306,7 @@ class Provider(BaseStorageProvider):
         )
 
     async def get_tool_call(self, tool_call_id: str) -> dict[str, Any] | None:
-        rows = await self._ready.fetch(blocks.GET_TOOL_CALL, blocks.tool_call(tool_call_id))
+        rows = await self._read(blocks.GET_TOOL_CALL, blocks.tool_call(tool_call_id), id_at=4)
         return shapes.tool_call(rows[0]) if rows else None
 
     async def _append(self, block: blocks.Append) -> int:

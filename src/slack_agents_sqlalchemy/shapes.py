@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from slack_agents.storage.base import OAuthClientRow, OAuthTokenRow
 
@@ -62,8 +62,8 @@ def matches(rows: Rows, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def tool_call(row: Row) -> dict[str, Any]:
-    """Shape a row of (name, input, output, is_error): input readable, output as it came."""
-    tool_name, tool_input, tool_output, is_error = row
+    """Shape a row of (name, input, output, is_error, id): input readable, output as it came."""
+    tool_name, tool_input, tool_output, is_error, _ = row
     return {
         "tool_name": tool_name,
         "input_json": show_json(tool_input),
@@ -98,21 +98,42 @@ _FILENAME, _MIMETYPE, _SIZE_BYTES = _AT["filename"], _AT["mimetype"], _AT["size_
 _USAGE = slice(_AT[USAGE[0]], _AT[USAGE[-1]] + 1)
 
 
-def message_blocks(rows: Rows) -> list[tuple[int | str, list[dict[str, Any]]]]:
+class History(NamedTuple):
+    """A conversation's rows, sorted by id: those of blocks and those of messages."""
+
+    blocks: list[Row]
+    messages: list[Row]
+
+    @classmethod
+    def of(cls, rows: Rows) -> Self:
+        """Sort the rows of a history; the conversation's own row is left out."""
+        blocks = [row for row in rows if row[_ID] is not None]
+        messages = [row for row in rows if row[_ID] is None and row[_MESSAGE_ID] is not None]
+        return cls(
+            sorted(blocks, key=itemgetter(_ID)), sorted(messages, key=itemgetter(_MESSAGE_ID))
+        )
+
+    @property
+    def newest_id(self) -> int:
+        """The largest id of a message or block; 0 where there is none."""
+        newest_block: int = self.blocks[-1][_ID] if self.blocks else 0
+        newest_message: int = self.messages[-1][_MESSAGE_ID] if self.messages else 0
+        return max(newest_block, newest_message)
+
+
+def message_blocks(history: History) -> list[tuple[int | str, list[dict[str, Any]]]]:
     """Shape a conversation as the model will see it: (message id, blocks) by id."""
-    of_blocks, of_messages = _by_id(rows)
-    messages: dict[int, list[dict[str, Any]]] = {row[_MESSAGE_ID]: [] for row in of_messages}
-    for row in of_blocks:
+    messages: dict[int, list[dict[str, Any]]] = {row[_MESSAGE_ID]: [] for row in history.messages}
+    for row in history.blocks:
         block = {"block_type": row[_BLOCK_TYPE], "content": _content(row)}
         messages[row[_MESSAGE_ID]].append(block)
     return list(messages.items())
 
 
-def messages_with_blocks(rows: Rows) -> list[dict[str, Any]]:
+def messages_with_blocks(history: History) -> list[dict[str, Any]]:
     """Shape a conversation as an export wants it: everything, messages and blocks by id."""
-    of_blocks, of_messages = _by_id(rows)
     messages: dict[int, dict[str, Any]] = {}
-    for row in of_messages:
+    for row in history.messages:
         user_id, user_name, user_handle = row[_USER]
         messages[row[_MESSAGE_ID]] = {
             "id": row[_MESSAGE_ID],
@@ -122,16 +143,9 @@ def messages_with_blocks(rows: Rows) -> list[dict[str, Any]]:
             "created_at": row[_CREATED_AT],
             "blocks": [],
         }
-    for row in of_blocks:
+    for row in history.blocks:
         messages[row[_MESSAGE_ID]]["blocks"].append(_block(row))
     return list(messages.values())
-
-
-def _by_id(rows: Rows) -> tuple[list[Row], list[Row]]:
-    """Tell a history's rows of blocks from those of messages, and sort each by id."""
-    of_blocks = [row for row in rows if row[_ID] is not None]
-    of_messages = [row for row in rows if row[_ID] is None and row[_MESSAGE_ID] is not None]
-    return sorted(of_blocks, key=itemgetter(_ID)), sorted(of_messages, key=itemgetter(_MESSAGE_ID))
 
 
 def _content(row: Row) -> dict[str, Any]:

@@ -144,6 +144,7 @@ key_values = Table(
     _required("namespace", ExactText),
     _required("key", ExactText),
     _required("value", ExactJSON),
+    Index(f"ix_{TABLE_PREFIX}key_values", "id"),  # a process asks for the largest when it starts
 )
 
 # The list primitives; ``id`` is an item's place in its list.

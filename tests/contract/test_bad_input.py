@@ -255,15 +255,40 @@ async def test_what_json_cannot_hold_is_a_value_error_and_nothing_is_stored(
     assert await everything(storage, conversation_id) == before
 
 
-@pytest.mark.parametrize("call", OBJECT_ARGUMENTS.values(), ids=OBJECT_ARGUMENTS.keys())
+TAKE_ANY_JSON = {"append_tool_block"}
+
+
+@pytest.mark.parametrize("call", sorted(OBJECT_ARGUMENTS.keys() - TAKE_ANY_JSON))
 async def test_what_is_no_json_object_is_a_type_error_and_nothing_is_stored(
-    storage: BaseStorageProvider, conversation_id: Id, message_id: Id, call: CallWithObject
+    storage: BaseStorageProvider, conversation_id: Id, message_id: Id, call: str
 ) -> None:
     before = await everything(storage, conversation_id)
     for name, value in NO_OBJECTS.items():
         with pytest.raises(TypeError, match=r"\w"):
-            await call(storage, message_id, value)
+            await OBJECT_ARGUMENTS[call](storage, message_id, value)
         assert await storage.query("plugin", {}) == [], name
+    assert await everything(storage, conversation_id) == before
+
+
+NO_JSON_VALUES: dict[str, Any] = {
+    "NaN": math.nan,
+    "infinity": -math.inf,
+    "bytes": b"{}",
+    "set": {"a"},
+    "dataclass": Point(1),
+    "decimal": decimal.Decimal(1),
+    "list with bytes": [b"a"],
+    "list that contains itself": cyclic_list(),
+}
+
+
+@pytest.mark.parametrize("value", NO_JSON_VALUES.values(), ids=NO_JSON_VALUES.keys())
+async def test_the_input_of_a_tool_that_json_cannot_hold_is_a_value_error(
+    storage: BaseStorageProvider, conversation_id: Id, message_id: Id, value: Any
+) -> None:
+    before = await everything(storage, conversation_id)
+    with pytest.raises(ValueError, match=r"\w"):
+        await storage.append_tool_block(message_id, **TOOL_CALL | {"tool_input": value})
     assert await everything(storage, conversation_id) == before
 
 

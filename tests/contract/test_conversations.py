@@ -74,8 +74,8 @@ async def test_a_name_differing_in_case_or_trailing_space_is_another_name(
         assert await channel_names(storage) == [name]
 
 
-@pytest.mark.parametrize("no_name", [None, ""])
-async def test_a_name_that_is_not_given_or_empty_leaves_the_stored_one(
+@pytest.mark.parametrize("no_name", [None, "", THREAD[1]])
+async def test_a_name_that_is_not_given_or_empty_or_the_channels_id_leaves_the_stored_one(
     storage: BaseStorageProvider, no_name: str | None
 ) -> None:
     await storage.get_or_create_conversation(*THREAD, "general")
@@ -88,6 +88,16 @@ async def test_a_conversation_without_a_name_gets_one_when_it_is_known(
 ) -> None:
     await storage.get_or_create_conversation(*THREAD)
     assert await channel_names(storage) == [None]
+    await storage.get_or_create_conversation(*THREAD, "general")
+    assert await channel_names(storage) == ["general"]
+
+
+async def test_the_id_of_a_channel_stands_for_its_name_until_the_name_is_known(
+    storage: BaseStorageProvider,
+) -> None:
+    await storage.get_or_create_conversation(*THREAD, THREAD[1])
+    await storage.get_or_create_conversation(*THREAD, THREAD[1])
+    assert await channel_names(storage) == [THREAD[1]]
     await storage.get_or_create_conversation(*THREAD, "general")
     assert await channel_names(storage) == ["general"]
 

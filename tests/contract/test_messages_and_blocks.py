@@ -506,6 +506,38 @@ async def test_the_input_of_a_tool_call_is_readable_and_indented(
     assert call["input_json"] == json.dumps(tool_input, indent=2, ensure_ascii=False)
 
 
+TOOL_INPUTS: dict[str, Any] = {
+    "null": None,
+    "true": True,
+    "false": False,
+    "zero": 0,
+    "number": -2.5,
+    "big number": 2**80,
+    "small number": 1e-300,
+    "empty text": "",
+    "text": "Ünïcödé 😀",
+    "text that looks like JSON": '{"a": 1}',
+    "text that no database holds": "\0 \ud800 \ufdd0",
+    "empty list": [],
+    "list": [None, 1, "x", {"b": 1, "a": [2**80]}],
+    "list of lists": [[], [[]]],
+}
+
+
+@pytest.mark.parametrize("tool_input", TOOL_INPUTS.values(), ids=TOOL_INPUTS.keys())
+async def test_the_input_of_a_tool_call_is_any_json_value_that_the_model_wrote(
+    storage: BaseStorageProvider, conversation_id: Id, message_id: Id, tool_input: Any
+) -> None:
+    for _ in range(3):
+        await storage.append_tool_block(message_id, **TOOL_CALL | {"tool_input": tool_input})
+    for view in (blocks_for_the_model, blocks_for_export):
+        got = [block["content"]["tool_input"] for block in await view(storage, conversation_id)]
+        assert repr(got) == repr([tool_input] * 3)
+    call = await storage.get_tool_call("toolu_01")
+    assert call is not None
+    assert call["input_json"] == json.dumps(tool_input, indent=2, ensure_ascii=False)
+
+
 @pytest.mark.parametrize("output", ["", "no JSON", '{ "a":1,"a" : 2}', "null", "ü\n😀"])
 async def test_the_output_of_a_tool_call_is_the_stored_text(
     storage: BaseStorageProvider, message_id: Id, output: str

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from slack_agents.storage.base import OAuthClientRow, OAuthTokenRow
 from sqlalchemy import Connection, func, select
 from sqlalchemy.orm import Session
 
 from slack_agents_sqlalchemy import Provider
-from slack_agents_sqlalchemy.models import Block, Conversation, Message, ToolCall, Usage
+from slack_agents_sqlalchemy.models import Base, Block, Conversation, Message, ToolCall, Usage
 
 
 async def tell(storage: Provider) -> int | str:
@@ -53,6 +56,29 @@ async def test_what_the_agents_cost_is_a_query_of_the_models(storage: Provider):
     assert [tuple(row) for row in rows] == [("agent", "ada", "a-model", 20, 0.75)]
 
 
+async def test_the_input_null_of_a_tool_call_is_not_null_in_sql(storage: Provider):
+    conversation = await tell(storage)
+    message = await storage.create_message(conversation, "U1", "Ada", "ada")
+    await storage.append_tool_block(
+        message,
+        tool_call_id="toolu_2",
+        tool_name="now",
+        tool_input=None,
+        tool_output="noon",
+        is_error=False,
+    )
+
+    def load(connection: Connection) -> tuple[list[Any], int | None]:
+        with Session(connection) as session:
+            calls = session.scalars(select(ToolCall).order_by(ToolCall.id)).all()
+            empty = select(func.count()).where(Block.tool_input.is_(None))
+            return [call.tool_input for call in calls], session.scalar(empty)
+
+    inputs, without_input = await storage._database.run(load)
+    assert inputs == [{"q": "\0"}, None]
+    assert without_input == 2  # the blocks of usage
+
+
 async def test_an_entity_has_the_kind_and_the_values_of_what_was_stored(storage: Provider):
     conversation = await tell(storage)
 
@@ -65,3 +91,60 @@ async def test_an_entity_has_the_kind_and_the_values_of_what_was_stored(storage:
     assert isinstance(call, ToolCall)
     assert (call.tool_input, call.tool_output, call.is_error) == ({"q": "\0"}, "found", False)
     assert [type(block) for block in usage] == [Usage, Usage]
+
+
+async def test_an_entity_shows_which_row_it_is_without_secrets_and_long_texts(storage: Provider):
+    conversation = await tell(storage)
+    secret, long = "s3cret", "x" * 100_000
+    message = await storage.create_message(conversation, "U1", secret, "ada")
+    await storage.append_text_block(message, long)
+    await storage.append_file_block(
+        message, {"data": secret}, is_user=True, filename=long, mimetype="a/b", size_bytes=5
+    )
+    await storage.set("namespace", "key", {"password": secret})
+    await storage.append("namespace", long, {"password": secret})
+    await storage.put_oauth_token("U1", "server", OAuthTokenRow(secret, secret, "B", "", 1, 1, 2))
+    await storage.put_oauth_client("server", "uri", OAuthClientRow("id", secret, secret, "", 1, 2))
+    await storage.upsert_heartbeat("agent", 1.5)
+
+    def show(connection: Connection) -> list[str]:
+        with Session(connection) as session:
+            return [
+                repr(entity)
+                for mapper in Base.registry.mappers
+                if not mapper.inherits
+                for entity in session.scalars(select(mapper.class_))
+            ]
+
+    shown = await storage._database.run(show)
+    assert len(shown) == 13
+    assert not [text for text in shown if secret in text or len(text) > 300]
+    for expected in (
+        f"Conversation(id={conversation}, agent_name='agent', channel_id='C1', ",
+        f"Message(id={message}, conversation_id={conversation}, user_id='U1', user_handle='ada', ",
+        "TextBlock(id=",
+        "tool_call_id='toolu_1', tool_name='search', is_error=False)",
+        "KeyValue(namespace='namespace', key='key')",
+        "OAuthToken(user_id='U1', server_id='server')",
+        "OAuthClient(server_id='server', redirect_uri='uri')",
+        "Heartbeat(agent_name='agent', last_ping_pong_time=1.5)",
+    ):
+        assert any(expected in text for text in shown), (expected, shown)
+
+
+async def test_an_entity_shows_only_what_is_loaded(storage: Provider):
+    conversation = await tell(storage)
+
+    def load(connection: Connection) -> list[str]:
+        with Session(connection) as session:
+            entity = session.get_one(Conversation, conversation)
+            session.expire(entity)
+            expired = repr(entity)
+            session.refresh(entity, ["id"])
+            session.expunge(entity)
+            return [expired, repr(entity), repr(Conversation(agent_name="new"))]
+
+    expired, detached, new = await storage._database.run(load)
+    assert expired == "Conversation()"
+    assert detached == f"Conversation(id={conversation})"
+    assert new == "Conversation(agent_name='new')"

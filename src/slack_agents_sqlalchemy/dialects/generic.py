@@ -48,8 +48,6 @@ class Backend:
     """Driver for a URL that names none; None leaves the choice to SQLAlchemy."""
     extra: str | None = None
     """Extra of this distribution that installs the default driver."""
-    integer_key_is_row_number = False
-    """Whether a primary key of type INTEGER is the table's own row number."""
     timestamp = Timestamp()
     autocommits = False
     """Whether its connections can be put in AUTOCOMMIT; not every dialect has that."""

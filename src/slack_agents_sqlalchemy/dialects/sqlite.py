@@ -86,7 +86,6 @@ class SQLite(Backend):
     """SQLite, by the standard library's driver or by aiosqlite."""
 
     default_driver = "pysqlite"
-    integer_key_is_row_number = True
     keeps_one_connection = True
     timestamp = ISOText()
     autocommits = True

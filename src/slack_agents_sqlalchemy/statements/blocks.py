@@ -131,17 +131,17 @@ def tool(
     message_id: int | str,
     tool_call_id: str,
     tool_name: str,
-    tool_input: dict[str, Any],
+    tool_input: Any,
     tool_output: str,
     is_error: bool,
 ) -> Append:
-    """Append a tool call and its result."""
+    """Append a tool call and its result; the input is any JSON value that the model wrote."""
     parameters = _block(message_id, "tool_use", in_history=True)
     parameters |= {
         "tool_call_digest": digest(arguments.text("tool_call_id", tool_call_id)),
         "tool_call_id": tool_call_id,
         "tool_name": arguments.text("tool_name", tool_name),
-        "tool_input": arguments.json_object("tool_input", tool_input),
+        "tool_input": arguments.json_value(tool_input),
         "tool_output": arguments.text("tool_output", tool_output),
         "is_error": bool(is_error),
     }
@@ -174,6 +174,7 @@ GET_TOOL_CALL = (
         blocks.c.tool_input,
         blocks.c.tool_output,
         blocks.c.is_error,
+        blocks.c.id,
     )
     .where(blocks.c.tool_call_digest == bindparam("tool_call_digest"))
     .order_by(blocks.c.id.desc())

@@ -1,6 +1,6 @@
 """Statements of conversations and messages, and of finding conversations for an export."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -65,26 +65,36 @@ def conversation(
 
 
 def is_renamed(found: Sequence[Any], row: Parameters) -> bool:
-    """Return whether the channel has another name now than in the (id, name) that was found."""
-    return bool(row["channel_name"]) and row["channel_name"] != found[1]
+    """Return whether the channel has another name now than in the (id, name) that was found.
+
+    The framework passes the channel's id where Slack does not tell the name: that is no name. (A
+    new conversation keeps it: an export of usage shows nothing else of the channel.)
+    """
+    name = row["channel_name"]
+    return bool(name) and name not in (found[1], row["channel_id"])
 
 
-def find_or_create(connection: Connection, row: Parameters) -> int:
+def find_or_create(
+    connection: Connection, row: Parameters, new_id: Callable[[Connection], int]
+) -> int:
     """Return the id of the conversation in a thread, made if it is not there.
 
     Args:
         connection: Runs one statement where the conversation is there and its channel has kept
             its name, and one more otherwise; a few where others make it at the same moment.
-        row: The row of :func:`conversation`; its channel name replaces another, unless empty.
+        row: The row of :func:`conversation`; its channel name replaces another, unless it is
+            empty or the channel's id.
+        new_id: Returns an id for a new row.
     """
     for attempt in range(1, _CREATE_ATTEMPTS + 1):
         found = connection.execute(FIND, row).first()
         if found is not None:
+            next_id.observe(found.id)
             if is_renamed(found, row):
                 new = {"found_id": found.id, "new_name": row["channel_name"]}
                 connection.execute(RENAME_CHANNEL, new)
             return int(found.id)
-        conversation_id = next_id()
+        conversation_id = new_id(connection)
         try:
             connection.execute(CREATE, {**row, "id": conversation_id})
         except DBAPIError as exc:

@@ -21,7 +21,7 @@ from sqlalchemy.types import Text
 
 from slack_agents_sqlalchemy import arguments, exact
 from slack_agents_sqlalchemy.dialects import Backend, Upsert
-from slack_agents_sqlalchemy.identifiers import digest, next_id
+from slack_agents_sqlalchemy.identifiers import digest
 from slack_agents_sqlalchemy.tables import key_values, list_items
 
 _PATTERN_LENGTH = 500
@@ -29,7 +29,7 @@ _MOST_PAIRS = 4  # narrow enough, and few statements to keep
 
 type Parameters = dict[str, Any]
 
-GET = select(key_values.c.value).where(
+GET = select(key_values.c.value, key_values.c.id).where(
     key_values.c.namespace_digest == bindparam("namespace_digest"),
     key_values.c.key_digest == bindparam("key_digest"),
 )
@@ -63,18 +63,13 @@ def address(namespace: str, key: str) -> Parameters:
 
 
 def entry(namespace: str, key: str, value: dict[str, Any]) -> Parameters:
-    """Make the row of a list item, but for its id."""
+    """Make the row of a list item or of a value, but for its id."""
     return {
         **address(namespace, key),
         "namespace": namespace,
         "key": key,
         "value": arguments.json_object("value", value),
     }
-
-
-def setting(namespace: str, key: str, value: dict[str, Any]) -> Parameters:
-    """Make the row of a value; its id counts only where the row is new."""
-    return {**entry(namespace, key, value), "id": next_id()}
 
 
 def query(
