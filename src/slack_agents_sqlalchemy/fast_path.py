@@ -181,7 +181,7 @@ class FastPath:
         connection = lent.driver_connection
         try:
             prepared = self._prepare(statement, parameters)
-            attempt.sent = prepared.arguments(parameters)
+            attempt.sql, attempt.sent = prepared.sql, prepared.arguments(parameters)
             return prepared, await call(connection, prepared.sql, attempt.sent)
         except Exception as exc:
             attempt.lost = (
