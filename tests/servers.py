@@ -296,6 +296,9 @@ class PgBouncer(PostgreSQL):
     Databases are made and emptied past the pooler.
     """
 
+    #: Lines that are added to its settings.
+    more_settings: ClassVar[str] = ""
+
     def __init__(self, url: URL) -> None:
         super().__init__(url)
         program = find_programs("pgbouncer")
@@ -312,6 +315,7 @@ class PgBouncer(PostgreSQL):
             f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self._port}\n"
             # Fewer connections than callers, so that they are shared.
             "auth_type = any\npool_mode = transaction\ndefault_pool_size = 3\nunix_socket_dir =\n"
+            f"{self.more_settings}"
         )
         with stopped_on_error(self._pooler):
             self._pooler.serve(*program, str(settings), stop_signal=signal.SIGINT)
@@ -322,8 +326,12 @@ class PgBouncer(PostgreSQL):
         return url.render_as_string(hide_password=False)
 
     def empty_tables(self, url: str) -> None:
+        super().empty_tables(self.direct(url))
+
+    def direct(self, url: str) -> str:
+        """Return the URL of the same database past the pooler."""
         direct = make_url(url).set(host=self._url.host, port=self._url.port)
-        super().empty_tables(direct.render_as_string(hide_password=False))
+        return direct.render_as_string(hide_password=False)
 
     def _wait_for_pooler(self) -> None:
         deadline = time.monotonic() + START_SECONDS

@@ -17,17 +17,19 @@ class Attempt:
         writes: Whether the call may change rows.
         connected: It has had a connection.
         connection: The driver connection that it runs on, while it uses one.
-        sent: The values of the statement that was sent on the driver connection.
+        sql: The statement that was sent on the driver connection.
+        sent: Its values.
         lost: That connection was lost.
     """
 
-    __slots__ = ("_lock", "connected", "connection", "deadline", "lost", "sent", "writes")
+    __slots__ = ("_lock", "connected", "connection", "deadline", "lost", "sent", "sql", "writes")
 
     def __init__(self, deadline: float = math.inf, *, writes: bool = True) -> None:
         self.deadline = deadline
         self.writes = writes
         self.connection: Any = None
         self.connected = False
+        self.sql = ""
         self.sent: Any = ()
         self.lost = False
         self._lock = threading.Lock()

@@ -13,7 +13,13 @@ from sqlalchemy.exc import DBAPIError
 from slack_agents_sqlalchemy import engines, tables
 from slack_agents_sqlalchemy.attempts import Attempt
 from slack_agents_sqlalchemy.deadlines import DeadlineError, Deadlines
-from slack_agents_sqlalchemy.dialects import Backend, InsertUnder, Upsert, backend
+from slack_agents_sqlalchemy.dialects import (
+    Backend,
+    InsertUnder,
+    Upsert,
+    backend,
+    driver_error,
+)
 from slack_agents_sqlalchemy.errors import (
     ConfigurationError,
     DatabaseTimeoutError,
@@ -111,8 +117,9 @@ class Database:
         """Create the engine and make the first connection. A second call does nothing.
 
         Raises:
-            DatabaseUnavailableError: The database cannot be reached within ``connect_timeout``.
-            AccessRefusedError: It refuses the user, the password or the database name.
+            DatabaseUnavailableError: The database does not exist, or cannot be reached within
+                ``connect_timeout``.
+            AccessRefusedError: It refuses the user, the password or a right.
         """
         if self._engine is not None:
             return
@@ -145,7 +152,7 @@ class Database:
                 raise DatabaseUnavailableError(
                     f"no connection to {describe(self.url)} "
                     f"within {self._options.connect_timeout:g} s: is the database running?"
-                ) from exc
+                ) from None
             raise
         if self._loop is not None:
             self._lifetime = self._close_with_loop()
@@ -366,9 +373,9 @@ class Database:
                         deadline=deadline,
                         polls_locks=polls_locks,
                     )
-        except DeadlineError as exc:
+        except DeadlineError:
             self._freshness.note_loss()  # where one is silent, the others may be
-            raise self._too_late(deadlines.limit) from exc
+            raise self._too_late(deadlines.limit) from None
 
     def _too_late(self, limit: float) -> DatabaseTimeoutError:
         return DatabaseTimeoutError(f"{describe(self.url)} did not answer within {limit:g} s")
@@ -450,31 +457,33 @@ class Database:
         )
 
     async def _refuse_what_is_too_large(self, error: Exception, attempt: Attempt) -> None:
-        """Raise where the server dropped the connection for the size of a statement."""
+        """Raise where the server refused a statement, or dropped the connection, for its size."""
         setting = self.backend.size_setting
+        sql = attempt.sql
         sent: Any = attempt.sent
         if isinstance(error, DBAPIError) and error.connection_invalidated:
-            sent = error.params
+            sql, sent = error.statement or "", error.params
         elif not attempt.lost:
             return
         if not sent:
             return
         size = self.backend.statement_size(
-            list(sent.values() if isinstance(sent, Mapping) else sent)
+            sql, list(sent.values() if isinstance(sent, Mapping) else sent)
         )
         if size < _LARGE_STATEMENT:
             return
+        cause = presentable(error, self.backend)
         if setting is None:
             raise DatabaseUnavailableError(
                 f"{describe(self.url)} closed the connection while a value of {size:,} bytes was "
                 "sent: is it larger than the server accepts?"
-            ) from error
+            ) from cause
         limit = await self.run(self.backend.ask_size_limit)
-        if size > limit:
+        if size >= limit or self.backend.is_too_large(driver_error(error)):
             raise InvalidValueError(
-                f"a value of {size:,} bytes is larger than the server accepts: raise its setting "
-                f"{setting}, which is {limit:,} bytes now"
-            ) from error
+                f"a value is larger than the server accepts, with its statement {size:,} bytes: "
+                f"raise its setting {setting}, which is {limit:,} bytes now"
+            ) from cause
 
 
 def _dotted(version: Iterable[object]) -> str:

@@ -49,10 +49,16 @@ def create(url: URL, backend: Backend, options: Options) -> Engine:
     }
     try:
         engine = create_engine(backend.for_driver(url), **arguments)
-    except (TypeError, ArgumentError) as exc:
+    except TypeError as exc:
         raise ConfigurationError(f"storage option 'engine_options' is unusable: {exc}") from exc
+    except ArgumentError:  # which may repeat a value
+        raise ConfigurationError(
+            "storage option 'engine_options' has a value that SQLAlchemy refuses: look at "
+            f"{', '.join(options.engine_options)}"
+        ) from None
     except ValueError as exc:
         raise unusable(describe(url), exc) from None
+    backend.prepare_dialect(engine.dialect)
     # A logger of its own: at DEBUG, SQLAlchemy logs the rows that it reads, tokens too.
     sql_log = logging.getLogger(f"sqlalchemy.engine.Engine.{engine.logging_name}")
     sql_log.addFilter(_shows_no_row)
@@ -113,9 +119,14 @@ def _listen(
     def prepare(connection: Any, record: ConnectionPoolEntry) -> None:
         record.info["url"] = url
         record.info["command_timeout"] = options.command_timeout
+        record.info["schema"] = options.schema
         if options.synchronous is not None:
             record.info["synchronous"] = options.synchronous
-        backend.prepare_connection(connection, record.info)
+        try:
+            backend.prepare_connection(connection, record.info)
+        except BaseException:
+            engine.dialect.do_terminate(connection)  # the pool forgets it
+            raise
 
     def mark_lost(context: ExceptionContext) -> None:
         if backend.classify(context.original_exception) is Fault.UNAVAILABLE:

@@ -34,11 +34,11 @@ class DatabaseError(StorageError):
 
 
 class DatabaseUnavailableError(DatabaseError, ConnectionError):
-    """The database cannot be reached, or the connection to it was lost."""
+    """The database does not exist or cannot be reached, or the connection to it was lost."""
 
 
 class AccessRefusedError(DatabaseError, PermissionError):
-    """The database answers, but refuses this user, password or database name."""
+    """The database answers, and refuses this user, the password, or a right that is needed."""
 
 
 class DatabaseTimeoutError(DatabaseError, TimeoutError):

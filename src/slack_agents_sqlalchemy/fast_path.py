@@ -185,7 +185,7 @@ class FastPath:
         connection = lent.driver_connection
         try:
             prepared = self._prepare(statement, parameters)
-            attempt.sent = prepared.arguments(parameters)
+            attempt.sql, attempt.sent = prepared.sql, prepared.arguments(parameters)
             attempt.connection = connection
             raw = await call(connection, prepared.sql, attempt.sent)
         except Exception as exc:

@@ -48,9 +48,6 @@ _TRUTH = {"true": True, "false": False}  # as YAML has it
 _ALEMBIC = threading.Lock()
 _ALEMBIC_POLL = 0.02  # seconds
 
-# As it is: a start need compile nothing.
-_VERSION = f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608 - a constant
-
 
 def current_revision(connection: Connection) -> str | None:
     """Return the revision of the schema, or None where there is no schema yet.
@@ -58,7 +55,7 @@ def current_revision(connection: Connection) -> str | None:
     One question where there is a schema; ask it outside of transactions.
     """
     try:
-        return connection.exec_driver_sql(_VERSION).scalar()
+        return _select_revision(connection)
     except DBAPIError as exc:
         # There is no table of versions, or it is something else: databases give "no such table"
         # no common code.
@@ -71,7 +68,13 @@ def current_revision(connection: Connection) -> str | None:
 def _look_for_revision(connection: Connection) -> str | None:
     if not inspect(connection).has_table(VERSION_TABLE):
         return None
-    return connection.exec_driver_sql(_VERSION).scalar()
+    return _select_revision(connection)
+
+
+def _select_revision(connection: Connection) -> str | None:
+    # As plain SQL: a start need compile nothing.
+    sql = backend(connection.dialect.name).select_revision(VERSION_TABLE)
+    return connection.exec_driver_sql(sql).scalar()
 
 
 def require_known(revision: str | None) -> None:

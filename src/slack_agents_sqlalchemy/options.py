@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args, override
@@ -11,6 +12,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from slack_agents_sqlalchemy.dialects import backend
+from slack_agents_sqlalchemy.dialects.servers import require_ports
 from slack_agents_sqlalchemy.errors import ConfigurationError, DriverMissingError
 
 type Migrate = Literal["auto", "verify", "off"]
@@ -148,19 +150,51 @@ def parse_url(url: object) -> URL:
         )
     try:
         parsed = make_url(url)
-    except (ArgumentError, ValueError) as exc:
-        # The text is not repeated: what cannot be read cannot have its password hidden.
+    except (ArgumentError, TypeError, ValueError):
+        # Neither its text nor the cause is shown: each may hold the password.
         raise ConfigurationError(
-            f"storage option 'url' is not a database URL; examples: {_EXAMPLES}"
-        ) from (None if isinstance(url, str) and "@" in url else exc)
-    if parsed.host and "@" in (parsed.database or ""):
+            "storage option 'url' is not a database URL: percent-encode the characters of the "
+            f"password that mean something in a URL (@ is %40, / is %2F); examples: {_EXAMPLES}"
+        ) from None
+    if _is_ambiguous(url, parsed):
         raise ConfigurationError(
-            "storage option 'url' has an @ in its database: percent-encode the signs of the "
-            "password (@ is %40, / is %2F)"
+            "storage option 'url' can be read in two ways, so that a part of the password could be "
+            "taken for something else: percent-encode the characters of the user, the password and "
+            "what follows the ? that mean something in a URL (@ is %40, / is %2F, ? is %3F)"
         )
+    require_ports(parsed)
     parsed = backend(parsed.get_backend_name()).complete(parsed)
     _require_driver(parsed)
     return _DiscreetURL(*parsed)
+
+
+# User and password as SQLAlchemy finds them: up to an @ that may also stand further on.
+_USER_INFO = re.compile("(?P<user>[^:/]*)(?::(?P<password>[^@]*))?@")
+
+
+def _is_ambiguous(url: str | URL, parsed: URL) -> bool:
+    """Return whether a part of the password may have been read as something that is shown.
+
+    Args:
+        url: As it was given; a URL object may have been read from ambiguous text before.
+        parsed: As SQLAlchemy reads it.
+    """
+    known = backend(parsed.get_backend_name())
+    is_path = not parsed.host and (known.keeps_one_connection or not known.is_known)
+    if isinstance(url, URL):
+        place = url.host or ""
+        path = "" if is_path else url.database or ""
+        in_path = "@" in path or (not place and ":" in path)
+        return in_path or "@" in place or "?" in (url.username or "")
+    rest = url.partition("://")[2]
+    if (found := _USER_INFO.match(rest)) is not None:
+        return (
+            "@" in rest[found.end() :]
+            or "?" in found["user"]  # host?name=value@...
+            or re.match("[0-9]*[/?]", found["password"] or "") is not None  # host:port/...@...
+        )
+    path = "" if is_path else rest.partition("?")[0]
+    return "@" in path or (rest.startswith("/") and ":" in path)
 
 
 def _require_driver(url: URL) -> None:
@@ -173,11 +207,17 @@ def _require_driver(url: URL) -> None:
             f"SQLAlchemy knows no dialect {url.drivername!r}: correct the beginning of the URL, or "
             f"install the package that provides it; examples: {_EXAMPLES}"
         ) from exc
-    except ImportError as exc:
+    except ModuleNotFoundError as exc:
         ours = driver == known.default_driver
         install = f"slack-agents-sqlalchemy[{known.extra}]" if ours else _package(exc, driver)
         raise DriverMissingError(
             f"the driver for {url.drivername!r} is not installed: pip install '{install}'"
+        ) from exc
+    except ImportError as exc:
+        reason = (str(exc).splitlines() or [type(exc).__name__])[0]
+        raise DriverMissingError(
+            f"the driver for {url.drivername!r} is installed and cannot be loaded: {reason}. "
+            "Install what it lacks, as the system's library of the database"
         ) from exc
 
 

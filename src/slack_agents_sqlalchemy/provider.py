@@ -67,8 +67,9 @@ class Provider(BaseStorageProvider):
         A second call does nothing.
 
         Raises:
-            DatabaseUnavailableError: The database cannot be reached within ``connect_timeout``.
-            AccessRefusedError: It refuses the user, the password or the database name.
+            DatabaseUnavailableError: The database does not exist, or cannot be reached within
+                ``connect_timeout``.
+            AccessRefusedError: It refuses the user, the password or a right.
             SchemaError: The schema is not the one this version works with; the message says what
                 to do.
         """

@@ -1,6 +1,13 @@
 """Drivers' errors told as this package's own: by SQLSTATE or number, never by their text."""
 
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    ProgrammingError,
+    SQLAlchemyError,
+    StatementError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from slack_agents_sqlalchemy.attempts import Attempt
@@ -16,11 +23,16 @@ from slack_agents_sqlalchemy.errors import (
     DuplicateKeyError,
     LockTimeoutError,
     StorageError,
+    UnsupportedDatabaseError,
 )
 
 _MEANINGS: dict[Fault, tuple[type[DatabaseError], str]] = {
     Fault.UNAVAILABLE: (DatabaseUnavailableError, "cannot reach {where}: {what}. {if_away}"),
     Fault.ACCESS_REFUSED: (AccessRefusedError, "{where} refuses access: {what}. {if_refused}"),
+    Fault.NO_DATABASE: (
+        DatabaseUnavailableError,
+        "{where} does not exist: {what}. Create it (CREATE DATABASE), or correct the URL",
+    ),
     Fault.TIMED_OUT: (DatabaseTimeoutError, "{where} did not answer in time: {what}"),
     Fault.LOCKED: (LockTimeoutError, "{where} is kept waiting by another transaction: {what}"),
     Fault.CONFLICT: (DatabaseConflictError, "{where} preferred another transaction: {what}"),
@@ -46,18 +58,30 @@ def translate(
         return error.orig  # a column type refused a value before it was sent
     cause = driver_error(error)
     what = _kind(cause, backend) if backend.repeats_row(cause) else _first_line(cause)
+    if not attempt.connected and (refusal := _refusal_to_connect(error, backend, where)):
+        return refusal
     fault = _fault(error, cause, backend, attempt)
     if fault in _MEANINGS:
         kind, text = _MEANINGS[fault]
         advice = {"if_away": backend.when_unreachable, "if_refused": backend.when_refused}
         return kind(text.format(where=where, what=what, **advice))
-    if not attempt.connected and isinstance(error, TypeError | ValueError | OverflowError):
-        return unusable(where, error)
     if isinstance(error, IntegrityError) or backend.is_duplicate(cause):
         return DuplicateKeyError(f"{where} refused a row: {what}")
     if isinstance(error, SQLAlchemyError) or backend.error_code(cause) is not None:
         return DatabaseError(f"{where} refused a statement: {what}{backend.advice(cause)}")
     return None
+
+
+def _refusal_to_connect(
+    error: Exception, backend: Backend, where: str
+) -> ConfigurationError | UnsupportedDatabaseError | None:
+    """Return what an error that is not the database's means before there is a connection."""
+    if isinstance(error, AssertionError):  # of SQLAlchemy's dialect, which knows no such version
+        return UnsupportedDatabaseError(
+            f"{where} is not a server that SQLAlchemy's dialect of that name works with ({error}): "
+            "begin the URL with the name of the server's own dialect, as cockroachdb"
+        )
+    return unusable(where, error) if _is_of_arguments(error, backend) else None
 
 
 def unusable(where: str, error: Exception) -> ConfigurationError:
@@ -74,12 +98,35 @@ def unusable(where: str, error: Exception) -> ConfigurationError:
     )
 
 
-def presentable(error: Exception, backend: Backend) -> Exception | None:
-    """Return the error as the cause of another, or None where it repeats a row or a password."""
-    of_data = isinstance(error, IntegrityError | DataError) or backend.repeats_row(error)
-    # Not that of a certificate, which is a ValueError and an OSError.
-    of_argument = isinstance(error, ValueError) and not isinstance(error, OSError)
-    return None if of_data or of_argument else error
+def presentable(error: BaseException, backend: Backend) -> BaseException | None:
+    """Return the driver's own error, to be the only cause of another.
+
+    Returns:
+        The error without SQLAlchemy's errors around it, or None where it repeats a row or a
+        password. Its traceback shows no frame, as they are the driver's and SQLAlchemy's.
+    """
+    cause = _innermost(error)
+    of_data = isinstance(error, IntegrityError | DataError) or backend.repeats_row(cause)
+    if of_data or isinstance(cause, StorageError) or _is_of_arguments(error, backend):
+        return None
+    cause.__cause__ = None  # what it says is in the message; this hides its context too
+    return cause.with_traceback(None)
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """Return the error that SQLAlchemy's errors are about."""
+    while type(error).__module__.startswith("sqlalchemy.") and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _is_of_arguments(error: BaseException, backend: Backend) -> bool:
+    """Return whether a driver could not take its arguments; the text may repeat a part of them."""
+    cause = _innermost(error)
+    if isinstance(cause, OSError):  # of a certificate, which is a ValueError too
+        return False
+    of_libpq = isinstance(error, ProgrammingError) and backend.error_code(cause) is None
+    return of_libpq or isinstance(cause, TypeError | ValueError | OverflowError)
 
 
 def _fault(error: Exception, cause: BaseException, backend: Backend, attempt: Attempt) -> Fault:
@@ -101,4 +148,7 @@ def _kind(error: BaseException, backend: Backend) -> str:
 
 def _first_line(error: BaseException) -> str:
     lines = str(error).splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines[0] else type(error).__name__
+    line = f"{type(error).__name__}: {lines[0][:300]}" if lines[0] else type(error).__name__
+    reason = error.__cause__  # aiomysql says only there why it could not connect
+    is_missing = isinstance(reason, OSError) and str(reason) not in line
+    return f"{line} ({reason})" if is_missing else line

@@ -58,6 +58,7 @@ async def test_a_server_that_does_not_answer_is_a_connection_error_in_time(
     error = await refusal(f"{dialect}://u:sesame@127.0.0.1:{silent_port}/a", connect_timeout=1)
     assert isinstance(error, ConnectionError)
     assert time.monotonic() - started < 10
+    assert "".join(traceback.format_exception(error)).count("Traceback") == 1
     assert "sesame" not in "".join(traceback.format_exception(error))
 
 
@@ -69,12 +70,14 @@ async def test_a_host_that_does_not_exist_is_a_connection_error(dialect: str):
 
 
 @servers_only
-async def test_a_database_that_does_not_exist_is_an_error_that_names_it(fresh_url: str):
+async def test_a_database_that_does_not_exist_is_an_error_that_says_so(fresh_url: str):
     error = await refusal(
         make_url(fresh_url).set(database="no_such_agents").render_as_string(hide_password=False)
     )
-    assert isinstance(error, PermissionError)
-    assert "no_such_agents" in str(error)
+    assert isinstance(error, ConnectionError)
+    assert "/no_such_agents does not exist" in str(error)
+    assert "CREATE DATABASE" in str(error)
+    assert "password" not in str(error)
 
 
 @servers_only
@@ -92,13 +95,10 @@ async def test_a_wrong_password_is_an_error_that_hides_it(fresh_url: str):
         "postgresql://u:sesame@db..example/a",
         "postgresql+psycopg://u:sesame@db..example/a",
         f"postgresql://u:sesame@{'a' * 64}.example/a",
-        "postgresql://u:sesame@127.0.0.1:99999/a",
         "postgresql://u:sesame@/a?host=db..example:1&host=127.0.0.1:1",
         "mysql://u:sesame@db..example/a",
         "mariadb+asyncmy://u:sesame@db..example/a",
         "mariadb+pymysql://u:sesame@db..example/a",
-        "mariadb://u:sesame@127.0.0.1:99999/a",
-        "mariadb+asyncmy://u:sesame@127.0.0.1:99999/a",
         "mariadb://u:sesame@127.0.0.1/a?connect_timeout=abc",
         "mariadb+pymysql://u:sesame@127.0.0.1/a?connect_timeout=abc",
     ],
@@ -108,6 +108,62 @@ async def test_what_no_driver_can_take_is_an_error_that_says_where_to_look(url: 
         await Provider(url=url, connect_timeout=2).initialize()
     assert make_url(url).render_as_string().partition("://")[2] in str(unusable.value)
     assert "sesame" not in "".join(traceback.format_exception(unusable.value))
+
+
+@pytest.mark.parametrize("port", [-1, 0, 65536, 99999])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "{dialect}://u:sesame@127.0.0.1:{port}/a",
+        "{dialect}://u:sesame@127.0.0.1/a?port={port}",
+        "{dialect}://u:sesame@/a?host=127.0.0.1:{port}",
+        "{dialect}://u:sesame@/a?host=127.0.0.1:1&host=[::1]:{port}",
+        "{dialect}://u:sesame@/a?host=127.0.0.1,127.0.0.2&port=1,{port}",
+    ],
+)
+@pytest.mark.parametrize("dialect", ["postgresql", "postgresql+psycopg", "mysql"])
+def test_a_port_that_cannot_be_is_an_error_that_names_it(dialect: str, url: str, port: int):
+    with pytest.raises(ConfigurationError, match=f"the port {port}: .* from 1 to 65535") as refused:
+        Provider(url=url.format(dialect=dialect, port=port))
+    assert "sesame" not in "".join(traceback.format_exception(refused.value))
+
+
+@pytest.mark.parametrize(
+    "driver",
+    [
+        "postgresql+asyncpg",
+        "postgresql+psycopg",
+        "postgresql+psycopg2",
+        "mariadb+aiomysql",
+        "mariadb+asyncmy",
+        "mariadb+pymysql",
+        "sqlite+pysqlite",
+        "sqlite+aiosqlite",
+    ],
+)
+async def test_the_cause_of_an_error_is_the_error_of_the_driver_alone(
+    driver: str, closed_port: int, tmp_path: Path
+):
+    place = f"u:sesame@127.0.0.1:{closed_port}/a"
+    if driver.startswith("sqlite"):
+        place = f"/{tmp_path / 'missing' / 'agents.db'}"
+    error = await refusal(f"{driver}://{place}")
+    cause = error.__cause__
+    assert cause is not None
+    assert not type(cause).__module__.startswith("sqlalchemy")
+    assert cause.__cause__ is None
+    shown = "".join(traceback.format_exception(error))
+    assert "site-packages" not in shown
+    assert shown.count("Traceback") == 1
+    assert len(shown.splitlines()) < 40
+    assert "sesame" not in shown
+
+
+async def test_why_a_driver_could_not_connect_is_said_where_only_its_own_cause_does(
+    closed_port: int,
+):
+    error = await refusal(f"mariadb+aiomysql://u@127.0.0.1:{closed_port}/a")
+    assert "Connect call failed" in str(error)
 
 
 @pytest.mark.parametrize("backend", ["mariadb"], indirect=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from slack_agents.config import load_plugin
-from sqlalchemy import NullPool, StaticPool, make_url
+from sqlalchemy import URL, NullPool, StaticPool, make_url
 
 from slack_agents_sqlalchemy import ConfigurationError, DriverMissingError, Provider
 from slack_agents_sqlalchemy.dialects import backend
@@ -78,6 +78,19 @@ def test_a_driver_that_is_not_installed_is_an_error_with_the_command_that_instal
     assert f"pip install '{install}'" in str(missing.value)
 
 
+def test_a_driver_that_cannot_be_loaded_is_an_error_that_says_what_it_lacks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    lacks = "libodbc.so.2: cannot open shared object file: No such file or directory"
+    (tmp_path / "pyodbc.py").write_text(f"raise ImportError({lacks!r})\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "pyodbc", raising=False)
+    with pytest.raises(DriverMissingError, match="installed and cannot be loaded") as refused:
+        Provider(url="mssql+pyodbc://host/agents")
+    assert lacks in str(refused.value)
+    assert "pip install" not in str(refused.value)
+
+
 def test_the_sslmode_of_libpq_is_understood_by_asyncpg_too():
     url = parse_url("postgres://host/agents?sslmode=require")
     of_driver = backend(url.get_backend_name()).for_driver(url)
@@ -94,6 +107,48 @@ def test_a_password_that_is_not_percent_encoded_is_an_error_that_hides_it():
     with pytest.raises(ConfigurationError, match="percent-encode") as unencoded:
         Provider(url="postgresql://someone:ses@me/street@host/agents")
     assert "me/street" not in str(unencoded.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:S3cretA@S3cretB@host/db",
+        "postgresql://u:p@ss/w@host/db",
+        "postgresql://u:p@ss?w@host/db",
+        "postgresql://u:p@ss:w@host/db",
+        "postgresql://u:p@host/db?user=a@b",
+        "postgresql://host:5432/db?password=p@ss",
+        "postgresql://host?user=u&password=p@ss",
+        "postgresql://u:hunter2/db",
+        "mysql:///u:sesame@host/db",
+        "mysql:///u:ses?me@host/db",
+        make_url("postgresql://u:S3cretA@S3cretB@host/db"),
+        make_url("postgresql://u:p@ss/w@host/db"),
+        make_url("postgresql://host?user=u&password=p@ss"),
+        make_url("mysql:///u:sesame@host/db"),
+    ],
+    ids=repr,
+)
+def test_a_url_that_can_be_read_in_two_ways_is_refused(url: str | URL):
+    with pytest.raises(ConfigurationError, match="percent-encode") as refused:
+        Provider(url=url)
+    assert refused.value.__cause__ is None
+    assert refused.value.__context__ is None or refused.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:p%40ss%2Fw@host/a%40b?user=a%40b",
+        "postgresql://u@server:p@host/db",
+        "postgresql://u:pa/s?s#w@host/db",
+        "postgresql://host/db?user=a@b",
+        "postgresql:///db?host=/run/a@b",
+        "sqlite:////home/a@b/c@d:e.db",
+    ],
+)
+def test_a_url_that_can_be_read_in_one_way_is_taken(url: str):
+    Provider(url=url)
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import logging
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from slack_agents.storage.base import OAuthClientRow, OAuthTokenRow
-from sqlalchemy import event, make_url
+from sqlalchemy import URL, event, make_url
 from typer.testing import CliRunner
 
 from slack_agents_sqlalchemy import ConfigurationError, Provider, StorageError, engines
@@ -263,6 +268,95 @@ def test_no_command_shows_a_secret_of_the_url(
     assert done.exit_code == 1
     assert "127.0.0.1:1" in done.output
     assert SECRET not in done.output
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        {"url": "postgresql+asyncpg://h/a", "connect_args": {"password": [SECRET]}},
+        {"url": "postgresql+asyncpg://h/a", "connect_args": {"server_settings": SECRET}},
+        {"url": "postgresql+asyncpg://h/a", "connect_args": {"dsn": f"{SECRET}://{SECRET}"}},
+        {"url": "postgresql+asyncpg://h/a", "connect_args": {"port": SECRET}},
+        {"url": "postgresql+psycopg://h/a", "connect_args": {"password": [SECRET]}},
+        {"url": "postgresql+psycopg://h/a", "connect_args": {"conninfo": f"{SECRET} {SECRET}"}},
+        {"url": "postgresql+psycopg2://h/a", "connect_args": {"dsn": f"{SECRET} {SECRET}"}},
+        {"url": f"postgresql+psycopg2://h/a?dsn=password={SECRET}+{SECRET}"},
+        {"url": "mariadb+aiomysql://h/a", "connect_args": {"password": [SECRET]}},
+        {"url": "mariadb+asyncmy://h/a", "connect_args": {"password": {SECRET: SECRET}}},
+        {"url": "mariadb+pymysql://h/a", "connect_args": {"password": [SECRET]}},
+        {"url": "mariadb+pymysql://h/a", "connect_args": {"port": SECRET}},
+        {"url": "postgresql://h/a", "engine_options": {"plugins": [SECRET]}},
+        {"url": "postgresql://h/a", "engine_options": {"label_length": SECRET}},
+        {"url": "postgresql://h/a", "engine_options": {"query_cache_size": SECRET}},
+        {"url": "postgresql://h/a", "engine_options": {"pool_timeout": SECRET}},
+        {"url": "postgresql://h/a", "engine_options": {"poolclass": SECRET}},
+        {"url": "postgresql://h/a", "engine_options": {"password": SECRET}},
+    ],
+    ids=str,
+)
+async def test_no_secret_of_an_argument_of_the_wrong_kind_is_shown(
+    planted: dict[str, Any], log: pytest.LogCaptureFixture
+):
+    storage = Provider(**planted | {"url": planted["url"].replace("://h", "://127.0.0.1:1")})
+    with pytest.raises(StorageError) as failed:
+        await storage.initialize()
+    assert SECRET not in shown(failed.value)
+    assert SECRET not in repr([storage, storage._options, vars(storage._database)])
+
+
+# None of these letters stands in a message in capitals.
+_PASSWORDS = st.text("QXZ59@:/?#[]%", min_size=4, max_size=12).filter(lambda it: set(it) & {*"QXZ"})
+
+_SHAPES: dict[str, Callable[[str, str], str | URL]] = {
+    "plain": lambda scheme, it: f"{scheme}://root:{it}@127.0.0.1:1/agents",
+    "no user": lambda scheme, it: f"{scheme}://:{it}@127.0.0.1:1/agents",
+    "no port": lambda scheme, it: f"{scheme}://root:{it}@127.0.0.1/agents?port=1",
+    "several hosts": lambda scheme, it: (
+        f"{scheme}://root:{it}@/agents?host=127.0.0.1:1&host=127.0.0.1:2"
+    ),
+    # With an @, or a number at its beginning, it is a URL like any other.
+    "no host": lambda scheme, it: f"{scheme}://root:Q{it.replace('@', '')}/agents",
+    "three slashes": lambda scheme, it: f"{scheme}:///root:{it}@127.0.0.1:1/agents",
+    "no scheme": lambda _, it: f"root:{it}@127.0.0.1:1/agents",
+    "in the query": lambda scheme, it: f"{scheme}://root@127.0.0.1:1/agents?password={it}",
+    "in the query alone": lambda scheme, it: (
+        f"{scheme}://127.0.0.1:1/agents?user=root&password={it}"
+    ),
+    "object": lambda scheme, it: URL.create(scheme, "root", it, "127.0.0.1", 1, "agents"),
+    "object, several hosts": lambda scheme, it: URL.create(
+        scheme, "root", it, database="agents", query={"host": ("127.0.0.1:1", "127.0.0.1:2")}
+    ),
+    "object, in the query": lambda scheme, it: URL.create(
+        scheme, "root", None, "127.0.0.1", 1, "agents", {"password": it}
+    ),
+}
+
+
+@pytest.mark.parametrize("shape", _SHAPES)
+@pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg", "mysql", "mariadb+pymysql"])
+@settings(max_examples=15, deadline=None)
+@given(password=_PASSWORDS)
+def test_no_part_of_a_password_is_shown_however_the_url_is_written(
+    scheme: str, shape: str, password: str
+):
+    said = io.StringIO()
+    handler = logging.StreamHandler(said)
+    logging.getLogger().addHandler(handler)
+
+    async def start() -> None:
+        storage = Provider(url=_SHAPES[shape](scheme, password), connect_timeout=30)
+        said.write(f"{storage!r} {storage!s}")
+        await storage.initialize()
+
+    try:
+        with pytest.raises(StorageError) as failed:
+            asyncio.run(start())
+    finally:
+        logging.getLogger().removeHandler(handler)
+    text = f"{said.getvalue()} {failed.value!r} {shown(failed.value)}"
+    for written in (password, unquote(password)):
+        parts = {written[start : start + 4] for start in range(len(written) - 3)}
+        assert not [part for part in parts if set(part) & {*"QXZ"} and part in text]
 
 
 async def test_no_value_and_no_name_of_a_filter_stands_in_the_sql(storage: Provider):

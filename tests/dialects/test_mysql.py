@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import create_engine, event, make_url
 
 from slack_agents_sqlalchemy import (
     ConfigurationError,
@@ -76,21 +76,54 @@ async def test_a_certificate_that_is_not_there_is_a_configuration_error():
         await Provider(url="mysql://u@h/a?ssl_ca=/no/such/ca.pem").initialize()
 
 
-@pytest.mark.parametrize("driver", DRIVERS)
-async def test_a_value_larger_than_the_server_accepts_is_an_error_that_names_the_setting(
-    tls_server: tuple[str, Path], driver: str
-):
+@pytest.fixture
+def small_packets(tls_server: tuple[str, Path]) -> Iterator[str]:
+    """The URL of a server that accepts a mebibyte at once."""
     plain, _ = tls_server
     with create_engine(make_url(plain).set(drivername="mariadb+pymysql")).connect() as admin:
         usual = admin.exec_driver_sql("SELECT @@GLOBAL.max_allowed_packet").scalar_one()
         admin.exec_driver_sql("SET GLOBAL max_allowed_packet = 1048576")
-        storage = Provider(url=make_url(plain).set(drivername=f"mariadb+{driver}"))
-        await storage.initialize()
-        with pytest.raises(
-            InvalidValueError, match=r"max_allowed_packet, which is 1,048,576 bytes"
-        ):
-            await storage.set("plugin", driver, {"text": "x" * 2_000_000})
-        assert await storage.get("plugin", driver) is None
-        await storage.set("plugin", driver, {"text": "x" * 900_000})
-        await storage.close()
+        yield plain
         admin.exec_driver_sql(f"SET GLOBAL max_allowed_packet = {usual}")
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+async def test_a_value_larger_than_the_server_accepts_is_an_error_that_names_the_setting(
+    small_packets: str, driver: str
+):
+    storage = Provider(url=make_url(small_packets).set(drivername=f"mariadb+{driver}"))
+    await storage.initialize()
+    with pytest.raises(InvalidValueError, match=r"max_allowed_packet, which is 1,048,576 bytes"):
+        await storage.set("plugin", driver, {"text": "x" * 2_000_000})
+    assert await storage.get("plugin", driver) is None
+    await storage.set("plugin", driver, {"text": "x" * 900_000})
+    await storage.close()
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("character", ["x", "'", "\\"])
+@pytest.mark.parametrize("watch", [False, True], ids=["fast", "ordinary"])
+async def test_a_value_that_fits_without_its_statement_only_is_the_same_error(
+    small_packets: str, driver: str, character: str, watch: bool
+):
+    storage = Provider(url=make_url(small_packets).set(drivername=f"mariadb+{driver}"))
+    await storage.initialize()
+    if watch:
+        event.listen(storage.engine, "before_cursor_execute", lambda *_: None)
+    size = {"x": 1, "'": 2, "\\": 4}[character]  # in JSON, and escaped
+
+    async def fits(spare: int) -> bool:
+        key = f"{character}{spare}"
+        value = {"text": character * ((1_048_576 - spare) // size)}
+        try:
+            await storage.set(driver, key, value)
+        except InvalidValueError:
+            assert await storage.get(driver, key) is None
+            return False
+        assert await storage.get(driver, key) == value
+        return True
+
+    fitted = [await fits(spare) for spare in range(0, 800, 100)]
+    assert fitted == sorted(fitted)
+    assert set(fitted) == {False, True}
+    await storage.close()

@@ -6,18 +6,39 @@ import asyncio
 import shutil
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, inspect, make_url, text
+from sqlalchemy import Connection, create_engine, inspect, make_url, text
+from typer.testing import CliRunner
 
-from slack_agents_sqlalchemy import ConfigurationError, DatabaseError, Provider
+from slack_agents_sqlalchemy import (
+    AccessRefusedError,
+    ConfigurationError,
+    DatabaseError,
+    Provider,
+    SchemaOutdatedError,
+    UnsupportedDatabaseError,
+    migrations,
+)
+from slack_agents_sqlalchemy.cli import app
 from tests.servers import PgBouncer, PostgreSQL, Server, find_programs, postgresql_folders
 
 DRIVERS = ["asyncpg", "psycopg", "psycopg2"]
 
 on_postgresql = pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+
+
+@contextmanager
+def admin(url: str) -> Iterator[Connection]:
+    """Connect as an administrator, in AUTOCOMMIT."""
+    engine = create_engine(
+        make_url(url).set(drivername="postgresql+psycopg2"), isolation_level="AUTOCOMMIT"
+    )
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
 
 
 @pytest.fixture
@@ -83,6 +104,164 @@ async def test_a_schema_that_may_not_be_made_but_is_there_is_used(fresh_url: str
     await storage.close()
     assert len(inspect(engine).get_table_names(schema="agents")) == 9
     engine.dispose()
+
+
+STRANGE_NAMES = [
+    "one, two",
+    "100%",
+    "%s%(a)s",
+    "tab\tand\nnewline\r",
+    "qu'o\"te",
+    "back\\slash\\ ",
+    "$dollar$1",
+    "schlüssel\N{KEY}",
+    "{braces}",
+    "x" * 63,
+]
+
+
+@on_postgresql
+@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("schema", STRANGE_NAMES)
+async def test_a_schema_may_have_any_name(fresh_url: str, driver: str, schema: str):
+    url = make_url(fresh_url).set(drivername=f"postgresql+{driver}")
+    for migrate in ("auto", "verify"):
+        storage = Provider(url=url, schema=schema, migrate=migrate)
+        await storage.initialize()
+        await storage.set("plugin", "key", {})
+        await storage.close()
+    with admin(fresh_url) as connection:
+        inspector = inspect(connection)
+        assert len(inspector.get_table_names(schema=schema)) == 9
+        assert inspector.get_table_names(schema="public") == []
+
+
+@on_postgresql
+@pytest.mark.parametrize("schema", ["one, 100%", "qu'o\"te\\\t\n"])
+def test_the_commands_take_a_schema_of_any_name(fresh_url: str, schema: str):
+    named = ("--url", fresh_url, "--schema", schema)
+    for command, said in {
+        "upgrade": "upgraded from nothing to revision",
+        "current": migrations.HEAD,
+        "check": "is up to date",
+    }.items():
+        done = CliRunner().invoke(app, [command, *named])
+        assert done.exit_code == 0, done.output
+        assert said in done.output
+    with admin(fresh_url) as connection:
+        assert len(inspect(connection).get_table_names(schema=schema)) == 9
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("schema", ["x" * 64, "é" * 32, "nul\0", "half\ud800", "$user"])
+async def test_a_schema_that_postgresql_cannot_have_is_refused(driver: str, schema: str):
+    storage = Provider(url=f"postgresql+{driver}://h/agents", schema=schema)
+    with pytest.raises(ConfigurationError, match="'schema'"):
+        await storage.initialize()
+
+
+@on_postgresql
+@pytest.mark.parametrize("driver", DRIVERS)
+async def test_the_tables_of_another_agent_further_on_in_the_search_path_are_left_alone(
+    fresh_url: str, driver: str
+):
+    url = make_url(fresh_url).set(drivername=f"postgresql+{driver}")
+    first = Provider(url=url)
+    await first.initialize()
+    await first.set("plugin", "key", {"owner": "first"})
+    await first.close()
+    with admin(fresh_url) as connection:
+        connection.execute(text("CREATE SCHEMA agent_two"))
+        name = make_url(fresh_url).database
+        path = f'ALTER DATABASE "{name}" SET search_path = agent_two, public'
+        connection.execute(text(path))
+    with pytest.raises(SchemaOutdatedError, match="no schema yet"):
+        await Provider(url=url, migrate="verify").initialize()
+    for _ in range(2):
+        second = Provider(url=url)
+        await second.initialize()
+        assert await second.get("plugin", "key") is None
+        await second.close()
+    with admin(fresh_url) as connection:
+        for schema in ("agent_two", "public"):
+            assert len(inspect(connection).get_table_names(schema=schema)) == 9
+
+
+@on_postgresql
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [("no_such_schema", "names no schema"), ("pg_temp, public", "begins with pg_temp")],
+)
+async def test_a_search_path_that_leads_to_no_lasting_schema_is_an_error_that_says_so(
+    fresh_url: str, path: str, said: str
+):
+    with admin(fresh_url) as connection:
+        name = make_url(fresh_url).database
+        connection.execute(text(f'ALTER DATABASE "{name}" SET search_path = {path}'))
+    with pytest.raises(ConfigurationError, match=said):
+        await Provider(url=fresh_url).initialize()
+
+
+class IgnoringPgBouncer(PgBouncer):
+    """A pooler that drops the search path that its clients ask for."""
+
+    more_settings = "ignore_startup_parameters = options, search_path\n"
+
+
+@pytest.fixture(scope="module")
+def ignoring_pooler(find_server: Callable[[str], Server]) -> Iterator[PgBouncer]:
+    find_server("pgbouncer")  # or the test is skipped
+    pooler = IgnoringPgBouncer.find()
+    yield pooler
+    pooler.close()
+
+
+@pytest.fixture
+def ignoring_url(ignoring_pooler: PgBouncer) -> str:
+    return ignoring_pooler.create_database()
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+async def test_a_schema_that_the_server_ignores_is_refused_and_nothing_is_made(
+    ignoring_pooler: PgBouncer, ignoring_url: str, driver: str
+):
+    url = make_url(ignoring_url).set(drivername=f"postgresql+{driver}")
+    options = {"schema": "agent_one", "prepared_statements": False}
+    for migrate in ("auto", "verify", "off"):
+        storage = Provider(url=url, migrate=migrate, **options)
+        with pytest.raises(ConfigurationError, match=r"'agent_one'.*'public'.*ALTER ROLE"):
+            await storage.initialize()
+    with admin(ignoring_pooler.direct(ignoring_url)) as connection:
+        assert inspect(connection).get_schema_names() == ["information_schema", "public"]
+        assert inspect(connection).get_table_names() == []
+        connection.execute(text("DROP SCHEMA public"))
+    with pytest.raises(AccessRefusedError, match="agent_one"):  # nor is one made and not used
+        await Provider(url=url, **options).initialize()
+    with admin(ignoring_pooler.direct(ignoring_url)) as connection:
+        assert inspect(connection).get_schema_names() == ["information_schema"]
+
+
+@on_postgresql
+async def test_a_server_of_another_product_is_an_error_that_names_it(fresh_url: str):
+    url = make_url(fresh_url)
+
+    async def hand_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while piece := await reader.read(65536):
+            # Both have eleven bytes, so that the protocol's lengths stay right.
+            writer.write(piece.replace(b"PostgreSQL ", b"CockroachDB"))
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ends = await asyncio.open_connection(url.host, url.port or 5432)
+        await asyncio.gather(hand_on(reader, ends[1]), hand_on(ends[0], writer))
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = listener.sockets[0].getsockname()[1]
+    async with listener:
+        for driver in DRIVERS:
+            other = url.set(drivername=f"postgresql+{driver}", port=port)
+            with pytest.raises(UnsupportedDatabaseError, match=r"CockroachDB\d.*cockroachdb"):
+                await Provider(url=other).initialize()
 
 
 @pytest.mark.parametrize("url", ["sqlite:///agents.db", "mysql://user@host/agents"])

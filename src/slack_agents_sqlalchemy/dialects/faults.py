@@ -12,7 +12,8 @@ class Fault(Enum):
     """What a driver's error means to a caller."""
 
     UNAVAILABLE = auto()  # no connection, or it was lost
-    ACCESS_REFUSED = auto()  # user, password, database name or a missing right
+    ACCESS_REFUSED = auto()  # user, password or a missing right
+    NO_DATABASE = auto()  # the server has no database of that name
     TIMED_OUT = auto()  # the statement took longer than allowed
     LOCKED = auto()  # another transaction held a lock for longer than the server waits
     CONFLICT = auto()  # a deadlock, or a serialization failure: another transaction won

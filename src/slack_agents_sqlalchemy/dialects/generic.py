@@ -180,8 +180,15 @@ class Backend:
         Args:
             dbapi_connection: As SQLAlchemy adapts it.
             info: Its :attr:`sqlalchemy.engine.Connection.info`, with the ``url``, the option
-                ``command_timeout``, and the option ``synchronous`` where it was given.
+                ``command_timeout``, the option ``schema`` or None, and the option ``synchronous``
+                where it was given.
+
+        Raises:
+            StorageError: The provider cannot work on it; it is closed then.
         """
+
+    def prepare_dialect(self, dialect: Dialect) -> None:
+        """Set up the SQLAlchemy dialect of a new engine."""
 
     waits_briefly_for_locks = False
     """Whether a lock is given up so early that its call is made again until its own limit."""
@@ -288,6 +295,10 @@ class Backend:
 
     # Migrations
 
+    def select_revision(self, version_table: str) -> str:
+        """Return the SQL that reads the revision, and finds no row where there is no schema."""
+        return f"SELECT version_num FROM {version_table}"  # noqa: S608 - a constant
+
     @contextmanager
     def migration_lock(self, connection: Connection, timeout: float) -> Iterator[None]:
         """Keep other processes from migrating meanwhile.
@@ -319,9 +330,13 @@ class Backend:
         """Return the value of that setting, in bytes."""
         raise LookupError(self.size_setting)
 
-    def statement_size(self, parameters: Sequence[Any]) -> int:
+    def is_too_large(self, error: BaseException) -> bool:
+        """Return whether a driver's error says that a statement is larger than that setting."""
+        return False
+
+    def statement_size(self, sql: str, parameters: Sequence[Any]) -> int:
         """Return about how many bytes a statement with these parameters has."""
-        return sum(len(value.encode()) for value in parameters if isinstance(value, str))
+        return len(sql) + sum(len(str(value).encode(errors="replace")) for value in parameters)
 
     def error_code(self, error: BaseException) -> str | int | None:
         """Return the SQLSTATE or the database's own number of a driver's error."""

@@ -35,12 +35,13 @@ _FAULTS = {
     5014: Fault.UNAVAILABLE,  # write error (the same)
     1044: Fault.ACCESS_REFUSED,  # no right on the database
     1045: Fault.ACCESS_REFUSED,  # wrong user or password
-    1049: Fault.ACCESS_REFUSED,  # no such database
+    1049: Fault.NO_DATABASE,
     1290: Fault.UNAVAILABLE,  # read-only: another server is the primary now
     1836: Fault.UNAVAILABLE,  # the same, MySQL
     1142: Fault.ACCESS_REFUSED,  # no right on the table
     1698: Fault.ACCESS_REFUSED,  # wrong way to authenticate
     1153: Fault.UNAVAILABLE,  # packet too large: the server closes the connection
+    2020: Fault.UNAVAILABLE,  # the same, of the client library
     1047: Fault.UNAVAILABLE,  # the node is no part of its cluster (Galera)
     1213: Fault.CONFLICT,  # deadlock, or a cluster's other node won
     1020: Fault.CONFLICT,  # a row changed since it was read (MariaDB's snapshot isolation)
@@ -57,6 +58,8 @@ _FAULTS = {
 _OVERTAKEN = (1050, 1060, 1061, 1062, 1091, 1684)
 
 _PORT = 3306
+
+_TOO_LARGE = (1153, 2020)
 
 _LOCK_WAIT = 0.8  # of the time that a call may take
 
@@ -172,7 +175,6 @@ class MySQL(Backend):
             cursor.execute("SHOW STATUS LIKE 'Ssl_cipher'")
             [(_, cipher)] = cursor.fetchall()
             if not cipher:
-                dbapi_connection.close()
                 raise DatabaseUnavailableError(
                     "the URL asks for TLS, and the server does not offer it: set it up there"
                 )
@@ -273,14 +275,13 @@ class MySQL(Backend):
     def ask_size_limit(self, connection: Connection) -> int:
         return int(connection.exec_driver_sql("SELECT @@max_allowed_packet").scalar_one())
 
-    def statement_size(self, parameters: Sequence[Any]) -> int:
-        escaped = sum(
-            value.count(character)
-            for value in parameters
-            if isinstance(value, str)
-            for character in "\0\n\r\x1a\"'\\"
-        )
-        return super().statement_size(parameters) + escaped
+    def is_too_large(self, error: BaseException) -> bool:
+        return self.error_code(error) in _TOO_LARGE
+
+    def statement_size(self, sql: str, parameters: Sequence[Any]) -> int:
+        # The drivers write the values into the statement, in quotes and escaped.
+        escaped = sum(2 + sum(map(str(value).count, "\0\n\r\x1a\"'\\")) for value in parameters)
+        return super().statement_size(sql, parameters) + escaped
 
     def error_code(self, error: BaseException) -> str | int | None:
         code = error.args[0] if error.args else None

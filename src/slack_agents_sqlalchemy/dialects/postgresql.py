@@ -1,5 +1,7 @@
 """PostgreSQL, and what speaks its protocol."""
 
+import re
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
@@ -7,10 +9,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from sqlalchemy import ColumnElement, MetaData, Table, Text, bindparam, func, text
+from sqlalchemy import ColumnElement, Double, MetaData, Table, Text, bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import TIMESTAMP, insert
 from sqlalchemy.engine import URL, Connection, Dialect
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import CreateSchema
 from sqlalchemy.types import TypeEngine
 
 from slack_agents_sqlalchemy.dialects.columns import Timestamp, declare_partial_indexes
@@ -18,6 +21,11 @@ from slack_agents_sqlalchemy.dialects.faults import Fault, driver_error, sqlstat
 from slack_agents_sqlalchemy.dialects.generic import Backend, Scratch, lock_error
 from slack_agents_sqlalchemy.dialects.servers import named_servers
 from slack_agents_sqlalchemy.dialects.upserts import Upsert, upsert_on_conflict
+from slack_agents_sqlalchemy.errors import (
+    AccessRefusedError,
+    ConfigurationError,
+    UnsupportedDatabaseError,
+)
 from slack_agents_sqlalchemy.silence import Probes
 
 _LOCK_KEY = 0x51AC_A6E7_5A1C_0DB1 >> 1  # an arbitrary number, the same in every release
@@ -48,11 +56,13 @@ _FAULTS = {
     "57P01": Fault.UNAVAILABLE,  # admin shutdown
     "57P02": Fault.UNAVAILABLE,  # crash shutdown
     "57P03": Fault.UNAVAILABLE,  # cannot connect now
+    "57P05": Fault.UNAVAILABLE,  # idle_session_timeout
+    "25P03": Fault.UNAVAILABLE,  # idle_in_transaction_session_timeout
     "25006": Fault.UNAVAILABLE,  # read-only: another server is the primary now
     "53100": Fault.FULL,  # disk full
     "28": Fault.ACCESS_REFUSED,  # invalid authorization
     "40": Fault.CONFLICT,  # transaction rollback
-    "3D000": Fault.ACCESS_REFUSED,  # no such database
+    "3D000": Fault.NO_DATABASE,
     "42501": Fault.ACCESS_REFUSED,  # insufficient privilege
     _LOCK_NOT_AVAILABLE: Fault.LOCKED,  # lock_timeout
     "57014": Fault.TIMED_OUT,  # query canceled, by statement_timeout or an operator
@@ -70,6 +80,26 @@ class TimestampTZ(Timestamp):
 
     def from_database(self, value: datetime) -> datetime:
         return value.astimezone(UTC)  # psycopg2 answers in the session's time zone
+
+
+class _BinaryDouble(Double[float]):
+    """A float that is read by its eight bytes.
+
+    libpq's drivers read text, which the setting ``extra_float_digits`` cuts short. Setting it for
+    the session would not hold behind a pooler that shares connections by transaction.
+    """
+
+    def column_expression(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        return func.float8send(column, type_=self)
+
+    def bind_processor(self, dialect: Dialect) -> None:
+        return None
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], float | None]:
+        def read(value: Any) -> float | None:
+            return None if value is None else float(struct.unpack("!d", value)[0])
+
+        return read
 
 
 class AsyncpgCalls:
@@ -143,8 +173,39 @@ class PostgreSQL(Backend):
         if driver == "asyncpg":
             return {"timeout": connect_timeout}
         if driver in _LIBPQ:
-            return {"connect_timeout": max(1, round(connect_timeout))}
+            # libpq takes the encoding from the role's or the database's settings, asyncpg does not.
+            return {
+                "connect_timeout": max(1, round(connect_timeout)),
+                "client_encoding": "utf8",
+            }
         return {}
+
+    def prepare_dialect(self, dialect: Dialect) -> None:
+        if dialect.driver in _LIBPQ:
+            dialect.colspecs = {**dialect.colspecs, Double: _BinaryDouble}
+
+    def prepare_connection(self, dbapi_connection: Any, info: dict[str, Any]) -> None:
+        url, schema = info["url"], info["schema"]
+        encoding = _setting(dbapi_connection, "server_encoding")
+        if _is_other_than_utf8(encoding):
+            raise UnsupportedDatabaseError(
+                f"{url!r} has the encoding {encoding}, which cannot hold every character: "
+                "use a database in UTF8, as made with "
+                "CREATE DATABASE agents ENCODING 'UTF8' TEMPLATE template0"
+            )
+        client_encoding = _setting(dbapi_connection, "client_encoding")
+        if _is_other_than_utf8(client_encoding):
+            raise ConfigurationError(
+                f"the connections to {url!r} have the client_encoding {client_encoding}, "
+                "and the provider needs UTF8: leave client_encoding out of the storage option "
+                "'connect_args'"
+            )
+        if not (_setting(dbapi_connection, "DateStyle") or "ISO").startswith("ISO"):
+            _run(dbapi_connection, "SET DateStyle = 'ISO'")
+        if schema is not None:
+            [[found]] = _run(dbapi_connection, "SELECT current_schema()")
+            if found not in (schema, None):  # None: it is not there yet
+                raise _not_in_schema(url, schema, found)
 
     def silence_arguments(self, driver: str, limit: float) -> dict[str, Any]:
         if driver not in _LIBPQ:
@@ -171,11 +232,12 @@ class PostgreSQL(Backend):
         return driver in ("asyncpg", *_LIBPQ)
 
     def schema_arguments(self, driver: str, schema: str) -> dict[str, Any]:
+        _require_name(schema)
         path = '"' + schema.replace('"', '""') + '"'
         if driver == "asyncpg":
             return {"server_settings": {"search_path": path}}
         if driver in _LIBPQ:
-            escaped = path.replace("\\", "\\\\").replace(" ", "\\ ")
+            escaped = re.sub(r"([\\\s])", r"\\\1", path)  # the server splits it at each space
             return {"options": f"-csearch_path={escaped}"}
         return super().schema_arguments(driver, schema)
 
@@ -226,6 +288,15 @@ class PostgreSQL(Backend):
     def upsert(self, table: Table, replaced: Sequence[str]) -> Upsert:
         return upsert_on_conflict(insert(table), table, replaced)
 
+    def select_revision(self, version_table: str) -> str:
+        # The table may be another agent's, further on in the search path.
+        return (
+            f"SELECT v.version_num FROM {version_table} AS v"  # noqa: S608 - a constant
+            " JOIN pg_catalog.pg_class AS c ON c.oid = v.tableoid"
+            " JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
+            " WHERE n.nspname = current_schema()"
+        )
+
     @contextmanager
     def migration_lock(self, connection: Connection, timeout: float) -> Iterator[None]:
         # One transaction holds the lock and the migration: it works behind a pooler too, and a
@@ -241,8 +312,11 @@ class PostgreSQL(Backend):
                     raise lock_error(timeout) from exc
                 raise
             connection.exec_driver_sql("SET LOCAL lock_timeout = DEFAULT")
-            if connection.exec_driver_sql("SELECT current_schema()").scalar() is None:
-                _create_schema(connection)
+            schema = _lasting_schema(connection)
+            # Alembic would find the tables of another agent, further on in the search path.
+            is_local = True
+            alone = func.set_config("search_path", func.quote_ident(schema), is_local)
+            connection.execute(select(alone))
             yield
         except BaseException:
             if not connection.invalidated:
@@ -275,7 +349,91 @@ def _type_name(value: object) -> str:
     return type(value).__name__
 
 
-def _create_schema(connection: Connection) -> None:
-    path = connection.exec_driver_sql("SHOW search_path").scalar_one()
-    if "," not in path:  # the option `schema`, in quotes; no server has such a default
-        connection.exec_driver_sql(f"CREATE SCHEMA {path}")
+def _current_schema(connection: Connection) -> str | None:
+    schema: str | None = connection.exec_driver_sql("SELECT current_schema()").scalar()
+    return schema
+
+
+def _lasting_schema(connection: Connection) -> str:
+    """Return the schema for the tables, which is created where the option ``schema`` names it."""
+    schema = _current_schema(connection) or _create_schema(connection)
+    if schema.startswith("pg_temp"):
+        raise ConfigurationError(
+            f"the search path of the connections to {connection.info['url']!r} begins with "
+            "pg_temp, whose tables go with the connection: name another schema first"
+        )
+    return schema
+
+
+def _create_schema(connection: Connection) -> str:
+    """Create the schema that the option ``schema`` names, and return its name."""
+    url: URL = connection.info["url"]
+    schema: str | None = connection.info["schema"]
+    if schema is None:
+        raise ConfigurationError(
+            f"the search path of the connections to {url!r} names no schema that exists and that "
+            "this user may use: create one, or name one in the storage option 'schema'"
+        )
+    connection.execute(CreateSchema(schema, if_not_exists=True))
+    found = _current_schema(connection)
+    if found is None:
+        raise AccessRefusedError(
+            f"the connections to {url!r} do not get into the schema {schema!r}: grant the user "
+            "USAGE and CREATE on it; or a pooler ignores the search path that they ask for"
+        )
+    if found != schema:
+        raise _not_in_schema(url, schema, found)
+    return schema
+
+
+def _not_in_schema(url: URL, schema: str, found: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"the storage option 'schema' is {schema!r}, and the connections to {url!r} are in the "
+        f"schema {found!r}: the server, or a pooler before it, ignores the search path that a "
+        "connection asks for. Leave 'schema' out, and set it for the user: "
+        "ALTER ROLE ... SET search_path"
+    )
+
+
+_LONGEST_NAME = 63  # bytes; PostgreSQL cuts a longer one
+
+
+def _require_name(schema: str) -> None:
+    """Raise :class:`ConfigurationError` where PostgreSQL cannot have a schema of that name."""
+    size = len(schema.encode(errors="replace"))
+    if size > _LONGEST_NAME:
+        problem = f"has {size} bytes, and PostgreSQL's names have {_LONGEST_NAME} at most"
+    elif schema == "$user":
+        problem = "is what PostgreSQL replaces by the name of the user: name the schema itself"
+    elif re.search("[\0\ud800-\udfff]", schema):
+        problem = "has a character that PostgreSQL's names cannot have"
+    else:
+        return
+    raise ConfigurationError(f"storage option 'schema', {schema!r}, {problem}")
+
+
+def _setting(dbapi_connection: Any, name: str) -> str | None:
+    """Return a setting of a new connection; the drivers know some without asking the server."""
+    own = getattr(dbapi_connection, "driver_connection", dbapi_connection)
+    if hasattr(own, "get_settings"):  # asyncpg
+        return getattr(own.get_settings(), name, None)
+    if hasattr(own, "info"):  # psycopg and psycopg2
+        value: str | None = own.info.parameter_status(name)
+        return value
+    [[value]] = _run(dbapi_connection, f"SELECT current_setting('{name}')")
+    return value
+
+
+def _is_other_than_utf8(encoding: str | None) -> bool:
+    # PgBouncer repeats the name as asyncpg writes it: 'utf-8', with its quotes.
+    name = re.sub(r"\W", "", encoding or "UTF8").upper()
+    return name not in ("UTF8", "UNICODE")
+
+
+def _run(dbapi_connection: Any, sql: str) -> Sequence[Sequence[Any]]:
+    cursor = dbapi_connection.cursor()
+    cursor.execute(sql)
+    rows: Sequence[Sequence[Any]] = cursor.fetchall() if cursor.description else ()
+    cursor.close()
+    dbapi_connection.commit()  # of no consequence in AUTOCOMMIT
+    return rows

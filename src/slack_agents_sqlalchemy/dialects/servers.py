@@ -1,5 +1,6 @@
 """The servers that one URL names."""
 
+import re
 from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 from sqlalchemy.engine import URL
 
 from slack_agents_sqlalchemy.errors import ConfigurationError
+
+_PORTS = range(1, 2**16)
 
 
 def named_servers(url: URL, port: int | None) -> Sequence[dict[str, Any]]:
@@ -22,18 +25,35 @@ def named_servers(url: URL, port: int | None) -> Sequence[dict[str, Any]]:
     hosts, ports = (_listed(url.query.get(name, ())) for name in ("host", "port"))
     if len(ports) == 1:  # as libpq has it
         ports = [*ports] * len(hosts)
-    servers = []
+    servers: list[dict[str, Any]] = []
     try:
         for host, its_port in zip_longest(hosts, ports[: len(hosts)]):
             name, own_port = _split(host)
             named = own_port or its_port
             servers.append({"host": name, "port": int(named) if named else url.port or port})
-    except ValueError as exc:
+    except ValueError:
         raise ConfigurationError(
             "storage option 'url' names a host whose port is no number: "
             "write ?host=one:5432&host=two:5432"
-        ) from exc
+        ) from None
+    for server in servers:
+        _require_port(server["port"])
     return servers
+
+
+def require_ports(url: URL) -> None:
+    """Raise :class:`ConfigurationError` where a URL has a port that there cannot be."""
+    _require_port(url.port)
+    for port in _listed(url.query.get("port", ())):
+        if re.fullmatch("-?[0-9]{1,9}", port):
+            _require_port(int(port))
+
+
+def _require_port(port: int | None) -> None:
+    if port is not None and port not in _PORTS:
+        raise ConfigurationError(
+            f"storage option 'url' names the port {port}: a port is a number from 1 to 65535"
+        )
 
 
 def _split(host: str) -> tuple[str, str]:
