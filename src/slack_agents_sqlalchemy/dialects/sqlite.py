@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 from sqlalchemy import ColumnElement, MetaData, Table, Text, bindparam, func
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import URL, Connection, Dialect
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import StaticPool
 from sqlalchemy.types import DateTime, TypeEngine
 
@@ -23,6 +23,7 @@ from slack_agents_sqlalchemy.dialects.columns import Timestamp, declare_partial_
 from slack_agents_sqlalchemy.dialects.faults import Fault, driver_error
 from slack_agents_sqlalchemy.dialects.generic import Backend, Scratch, lock_error
 from slack_agents_sqlalchemy.dialects.upserts import Upsert, upsert_on_conflict
+from slack_agents_sqlalchemy.errors import ConfigurationError
 
 _BUSY_TIMEOUT = 30.0  # seconds that a statement waits for another process's write
 
@@ -35,6 +36,13 @@ _FAULTS = {
     sqlite3.SQLITE_AUTH: Fault.ACCESS_REFUSED,
     sqlite3.SQLITE_FULL: Fault.FULL,
 }
+
+# Drivers that take the arguments of the standard library's ``sqlite3.connect``.
+_SQLITE3_DRIVERS = ("pysqlite", "aiosqlite", "pysqlcipher")
+_TURSO_DRIVERS = ("turso", "aioturso", "turso_sync")
+
+# Parameters of SQLite's URI filenames (https://www.sqlite.org/uri.html).
+_URI_PARAMETERS = ("cache", "immutable", "mode", "modeof", "nolock", "psow", "vfs")
 
 # In a connection's info.
 _DURABILITY = "synchronous"
@@ -92,27 +100,40 @@ class SQLite(Backend):
     inserts_at_once = True
     empty_text_is_null = False
 
+    def complete(self, url: URL) -> URL:
+        if url.get_driver_name() in _SQLITE3_DRIVERS:
+            _require_form(url)
+        return super().complete(url)
+
     def is_private_memory(self, url: URL) -> bool:
-        names = (None, "", ":memory:", "file::memory:")
-        return url.database in names or url.query.get("mode") == "memory"
+        path, parameters = _opened(url)
+        in_memory = parameters.get("mode") == "memory" or parameters.get("vfs") == "memdb"
+        return in_memory or path in ("", ":memory:")
 
     has_synchronous = True
 
     def is_missing(self, url: URL) -> bool:
-        if self.is_private_memory(url) or url.query.get("uri"):
-            return False
-        return not Path(url.database or "").exists()
+        path = self._created(url)
+        return path is not None and not os.path.exists(path)  # noqa: PTH110 - also if it is too long
 
     def make_private(self, url: URL) -> None:
-        if self.is_private_memory(url) or url.query.get("mode") in ("ro", "rw"):
+        path = self._created(url)
+        if path is None:
             return
-        path = url.database or ""
-        if path.startswith("file:"):
-            path = unquote(urlsplit(path).path)
-        # SQLite gives its -wal and -shm the mode of the file, and takes an empty file for a new
-        # one. What is wrong with the place, it tells itself.
+        # SQLite gives its -wal and -shm the mode of the file; Turso does not.
+        names = ("", "-wal") if url.get_driver_name() in _TURSO_DRIVERS else ("",)
+        # An error here is left for SQLite to report. A file that exists is not opened: to close
+        # it would release the locks that this process has on it (POSIX).
         with suppress(OSError, ValueError):
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            file = os.path.realpath(path)  # with O_EXCL, open follows no symbolic link
+            for name in names:
+                os.close(os.open(file + name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+
+    def _created(self, url: URL) -> str | None:
+        """Return the path of the file that connecting creates where it is missing, if any."""
+        path, parameters = _opened(url)
+        opens_only = parameters.get("mode") in ("ro", "rw")
+        return None if url.host or opens_only or self.is_private_memory(url) else path
 
     def engine_arguments(self, url: URL, pool_size: int) -> dict[str, Any]:
         if url.get_driver_name() == "aiosqlite":
@@ -157,7 +178,8 @@ class SQLite(Backend):
     def scratch(self, url: URL, name: str, directory: Path) -> Scratch:
         if self.is_private_memory(url):
             return Scratch(url)
-        return Scratch(url.set(database=str(directory / f"{name}.db")))
+        plain = url.difference_update_query((*_URI_PARAMETERS, "uri"))
+        return Scratch(plain.set(database=str(directory / f"{name}.db")))
 
     def declare(self, metadata: MetaData) -> None:
         declare_partial_indexes(metadata, "sqlite")
@@ -212,6 +234,54 @@ class SQLite(Backend):
         code = self.error_code(error)
         # The low byte is the kind of error; the rest refines it.
         return _FAULTS.get(code & 0xFF, Fault.OTHER) if isinstance(code, int) else Fault.OTHER
+
+
+def _opened(url: URL) -> tuple[str, dict[str, str]]:
+    """Return the path that SQLite opens for a URL, and the parameters of a URI filename."""
+    try:
+        [name], options = url.get_dialect()().create_connect_args(url)
+    except (ArgumentError, TypeError, ValueError):  # raised again when the engine is created
+        return "", {}
+    if not (options.get("uri") and name.startswith("file:")):
+        return name, {}
+    path, _, query = name.removeprefix("file:").partition("#")[0].partition("?")
+    if path.startswith("//"):
+        path = "/" + path[2:].partition("/")[2]  # after the host, which is empty or localhost
+    decoded = unquote_to_bytes(os.fsencode(path)).partition(b"\0")[0]
+    return os.fsdecode(decoded), dict(parse_qsl(query))
+
+
+def _require_form(url: URL) -> None:
+    """Raise where a URL does not say what its writer meant.
+
+    Raises:
+        ConfigurationError: It has a host or a user, or parameters that SQLite would ignore or take
+            for a part of the file's name.
+    """
+    if url.username or (url.password and url.get_driver_name() != "pysqlcipher"):
+        raise ConfigurationError(
+            "storage option 'url' has a user or a password, and SQLite has none: leave it out. An "
+            "encrypted file is opened by sqlite+pysqlcipher://:passphrase@/agents.db"
+        )
+    if url.host and url.password:  # the host may be a part of the passphrase
+        raise ConfigurationError(
+            "storage option 'url' has a host after the passphrase, and SQLite has none: write "
+            f"{url.drivername}://:passphrase@/agents.db, and percent-encode the characters of the "
+            "passphrase (@ is %40, / is %2F)"
+        )
+    if url.host:
+        path = "/".join(part for part in (url.host, url.database) if part)
+        raise ConfigurationError(
+            f"storage option 'url' has two slashes before {url.host!r}, which makes it the name of "
+            f"a server, and SQLite has none: write {url.drivername}:///{path} (three slashes) for "
+            "a file in the working directory, four slashes for an absolute path"
+        )
+    found = [name for name in _URI_PARAMETERS if name in url.query]
+    if found and not ("uri" in url.query and (url.database or "").startswith("file:")):
+        raise ConfigurationError(
+            f"storage option 'url' has {', '.join(found)}, which SQLite reads in a URI filename "
+            f"only: write {url.drivername}:///file:agents.db?mode=ro&uri=true"
+        )
 
 
 def _part(left: float) -> float:
