@@ -107,14 +107,23 @@ async def ensure(database: Database, options: Options) -> None:
         MigrationLockedError: Another process has been migrating for too long.
     """
     if options.migrate == "off":
+        await database.run(database.backend.restore_settings)
         return
-    revision = await database.run(current_revision)
+    revision = await database.run(_revision_in_use)
     if revision == HEAD:
         return
     if options.migrate == "verify":
         require_head(revision, options)
     require_known(revision)
     await upgrade(database)
+
+
+def _revision_in_use(connection: Connection) -> str | None:
+    """Return the revision; where it is this version's, the database gets the settings it needs."""
+    revision = current_revision(connection)
+    if revision == HEAD:
+        backend(connection.dialect.name).restore_settings(connection)
+    return revision
 
 
 async def upgrade(database: Database) -> None:

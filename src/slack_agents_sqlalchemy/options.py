@@ -33,8 +33,8 @@ class Options:
             of the user's search path.
         prepared_statements: Whether the driver may keep prepared statements; false behind a pooler
             that shares connections by transaction, as PgBouncer.
-        synchronous: What a power cut may take from an SQLite file: with ``NORMAL``, its default,
-            the last writes; with ``FULL`` nothing that was acknowledged.
+        synchronous: What a power cut may take from an SQLite file: with ``FULL``, its default,
+            nothing that was acknowledged; with ``NORMAL`` the last writes.
         echo: Log every statement, without its parameters.
         engine_options: Further arguments of ``sqlalchemy.create_engine``.
         connect_args: Further arguments of the driver's ``connect``.

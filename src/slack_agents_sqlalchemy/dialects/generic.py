@@ -310,6 +310,15 @@ class Backend:
         """Return whether a migration met what another process made, past the lock."""
         return False
 
+    def restore_settings(self, connection: Connection) -> None:
+        """Give a database, made otherwise than by a migration, the settings of a migrated one.
+
+        Asks nothing where it has them, waits for nobody, and fails for nothing.
+
+        Args:
+            connection: An autocommitting connection to a database that holds the tables.
+        """
+
     # Errors
 
     size_setting: str | None = None

@@ -25,6 +25,8 @@ from slack_agents_sqlalchemy.dialects.generic import Backend, Scratch, lock_erro
 from slack_agents_sqlalchemy.dialects.upserts import Upsert, upsert_on_conflict
 from slack_agents_sqlalchemy.errors import ConfigurationError
 
+_logger = logging.getLogger(__name__)
+
 _BUSY_TIMEOUT = 30.0  # seconds that a statement waits for another process's write
 
 _FAULTS = {
@@ -46,6 +48,7 @@ _URI_PARAMETERS = ("cache", "immutable", "mode", "modeof", "nolock", "psow", "vf
 
 # In a connection's info.
 _DURABILITY = "synchronous"
+_JOURNAL = "journal_mode"
 _USUAL_WAIT = "busy_timeout"  # milliseconds
 _WAIT = "slack_agents_wait"  # milliseconds, while it is shorter
 
@@ -149,10 +152,8 @@ class SQLite(Backend):
         cursor = dbapi_connection.cursor()
         cursor.execute("PRAGMA foreign_keys = ON")
         cursor.execute("PRAGMA journal_mode")
-        # Only with a write-ahead log does a file survive a power cut without FULL.
-        in_wal = cursor.fetchone() == ("wal",)
-        durability = info.setdefault(_DURABILITY, "NORMAL")
-        cursor.execute(f"PRAGMA synchronous = {durability if in_wal else 'FULL'}")
+        [info[_JOURNAL]] = cursor.fetchone()
+        _set_synchronous(cursor.execute, info)
         cursor.execute("PRAGMA busy_timeout")
         [info[_USUAL_WAIT]] = cursor.fetchone()
         cursor.close()
@@ -211,6 +212,31 @@ class SQLite(Backend):
                 connection.exec_driver_sql("ROLLBACK")
             raise
         connection.exec_driver_sql("COMMIT")
+
+    def restore_settings(self, connection: Connection) -> None:
+        info = connection.info
+        if info[_JOURNAL] in ("wal", "memory"):
+            return
+        # By the driver's cursor: an error is no reason for SQLAlchemy to drop the connection.
+        cursor: Any = connection.connection.cursor()
+        cursor.execute("PRAGMA busy_timeout")
+        [usual] = cursor.fetchone()
+        cursor.execute("PRAGMA busy_timeout = 0")
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            [info[_JOURNAL]] = cursor.fetchone()
+        except connection.dialect.loaded_dbapi.Error as exc:
+            # Another error is that of a file or folder that may only be read.
+            if self.classify(exc) is Fault.TIMED_OUT:
+                _logger.warning(
+                    "%s is not in WAL mode, in which readers and a writer do not wait for each "
+                    "other, and cannot be switched while another process reads or writes it: the "
+                    "next start tries again",
+                    info["url"],
+                )
+        cursor.execute(f"PRAGMA busy_timeout = {usual}")
+        _set_synchronous(cursor.execute, info)
+        cursor.close()
 
     when_unreachable = "Is its folder there, and may this process write to it?"
     when_refused = (
@@ -289,12 +315,18 @@ def _part(left: float) -> float:
     return min(_BUSY_TIMEOUT, 0.8 * max(left, 0))
 
 
+def _set_synchronous(execute: Callable[[str], object], info: dict[str, Any]) -> None:
+    # With NORMAL, a power cut may corrupt a file that has no write-ahead log.
+    durability = info.get(_DURABILITY, "FULL") if info[_JOURNAL] == "wal" else "FULL"
+    execute(f"PRAGMA synchronous = {durability}")
+
+
 def _use_write_ahead_log(connection: Connection, timeout: float) -> None:
     """Switch to WAL, which the file remembers: readers and a writer do not wait for each other."""
     deadline = time.monotonic() + timeout
     while True:
         try:
-            connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+            mode = connection.exec_driver_sql("PRAGMA journal_mode = WAL").scalar_one()
         except DBAPIError as exc:
             # SQLite does not wait here for another process that opens the same new file.
             code = getattr(exc.orig, "sqlite_errorcode", 0)
@@ -302,8 +334,8 @@ def _use_write_ahead_log(connection: Connection, timeout: float) -> None:
                 raise
             time.sleep(0.01)
         else:
-            durability = connection.info.get(_DURABILITY, "NORMAL")
-            connection.exec_driver_sql(f"PRAGMA synchronous = {durability}")
+            connection.info[_JOURNAL] = mode
+            _set_synchronous(connection.exec_driver_sql, connection.info)
             return
 
 
