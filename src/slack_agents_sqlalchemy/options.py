@@ -187,6 +187,7 @@ def _package(error: ImportError, driver: str) -> str:
         "MySQLdb": "mysqlclient",
         "psycopg": "psycopg[binary]",
         "psycopg2": "psycopg2-binary",
+        "pysqlcipher3": "sqlcipher3-binary",  # the one that SQLAlchemy tries last
     }.get(module, module)
 
 

@@ -23,7 +23,7 @@ from slack_agents_sqlalchemy.dialects.columns import Timestamp, declare_partial_
 from slack_agents_sqlalchemy.dialects.faults import Fault, driver_error
 from slack_agents_sqlalchemy.dialects.generic import Backend, Scratch, lock_error
 from slack_agents_sqlalchemy.dialects.upserts import Upsert, upsert_on_conflict
-from slack_agents_sqlalchemy.errors import ConfigurationError
+from slack_agents_sqlalchemy.errors import AccessRefusedError, ConfigurationError
 
 _logger = logging.getLogger(__name__)
 
@@ -146,12 +146,24 @@ class SQLite(Backend):
     def connect_arguments(
         self, driver: str, connect_timeout: float, command_timeout: float
     ) -> dict[str, Any]:
+        if driver in _TURSO_DRIVERS:
+            return {"isolation_level": None}
+        if driver not in _SQLITE3_DRIVERS:
+            return {}
         return {"check_same_thread": False, "timeout": _part(command_timeout)}
 
     def prepare_connection(self, dbapi_connection: Any, info: dict[str, Any]) -> None:
         cursor = dbapi_connection.cursor()
         cursor.execute("PRAGMA foreign_keys = ON")
-        cursor.execute("PRAGMA journal_mode")
+        if info["url"].get_driver_name() not in _SQLITE3_DRIVERS:
+            cursor.execute(f"PRAGMA busy_timeout = {round(1000 * _part(info['command_timeout']))}")
+        try:
+            cursor.execute("PRAGMA journal_mode")  # the first statement that reads the file
+        except Exception as exc:
+            dbapi_connection.close()  # the pool drops it without
+            if self.error_code(exc) == sqlite3.SQLITE_NOTADB:
+                raise _not_a_database(info["url"], exc) from exc
+            raise
         [info[_JOURNAL]] = cursor.fetchone()
         _set_synchronous(cursor.execute, info)
         cursor.execute("PRAGMA busy_timeout")
@@ -319,6 +331,15 @@ def _set_synchronous(execute: Callable[[str], object], info: dict[str, Any]) -> 
     # With NORMAL, a power cut may corrupt a file that has no write-ahead log.
     durability = info.get(_DURABILITY, "FULL") if info[_JOURNAL] == "wal" else "FULL"
     execute(f"PRAGMA synchronous = {durability}")
+
+
+def _not_a_database(url: URL, error: Exception) -> AccessRefusedError:
+    encrypted = url.get_driver_name() == "pysqlcipher"
+    check = "Check the passphrase and the path" if encrypted else "Check the path"
+    return AccessRefusedError(
+        f"{url} is encrypted or not an SQLite database: {type(error).__name__}: {error} "
+        f"(SQLITE_NOTADB {sqlite3.SQLITE_NOTADB}). {check}"
+    )
 
 
 def _use_write_ahead_log(connection: Connection, timeout: float) -> None:
