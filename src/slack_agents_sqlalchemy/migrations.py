@@ -338,6 +338,7 @@ def _teach_alembic(dialect: Dialect) -> None:
 
 def _write_sql(context: "EnvironmentContext") -> None:
     url = parse_url(_url_from_environment())
+    _teach_alembic(url.get_dialect()())
     context.configure(
         url=url, literal_binds=True, dialect_opts={"paramstyle": "named"}, **_context_options()
     )

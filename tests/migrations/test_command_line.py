@@ -52,6 +52,20 @@ def test_alembic_writes_the_upgrade_as_sql(fresh_url: str):
     assert command("slack-agents-db", "current", url=fresh_url) != (0, f"{migrations.HEAD}\n")
 
 
+@pytest.mark.parametrize(
+    "url", ["duckdb:///agents.db", "firebird+firebird://SYSDBA@/agents.fdb?charset=UTF8"]
+)
+def test_alembic_writes_the_upgrade_as_sql_for_a_dialect_that_it_does_not_know(url: str):
+    status, output = command("alembic", "upgrade", "head", "--sql", url=url)
+    assert status == 0, output
+    assert "CREATE TABLE slack_agents_blocks" in output
+    assert (
+        f"INSERT INTO slack_agents_alembic_version (version_num) VALUES ('{migrations.HEAD}')"
+        in (output)
+    )
+    assert not (CHECKOUT / "agents.db").exists()
+
+
 def test_upgrade_current_and_check_tell_where_the_schema_stands(fresh_url: str):
     status, output = command("slack-agents-db", "check", url=fresh_url)
     assert status == 1

@@ -234,8 +234,8 @@ class Backend:
     # Statements
 
     def contains(self, column: ColumnElement[str], parameter: str) -> ColumnElement[bool]:
-        """Build the condition that a text holds another, which is the parameter's value."""
-        return column.like(bindparam(parameter, type_=LikePattern), escape=LikePattern.ESCAPE)
+        """Build a condition that is true wherever a text contains the parameter's value."""
+        return column.like(bindparam(parameter, type_=LikePattern))
 
     def upsert(self, table: Table, replaced: Sequence[str]) -> Upsert:
         """Build the operation that inserts a row or, where its key is there, replaces columns.
