@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sqlalchemy import Table, event, inspect
-from sqlalchemy.engine import Connection, Dialect
+from sqlalchemy.engine import Connection, Dialect, Inspector
 from sqlalchemy.exc import DBAPIError
 
 from slack_agents_sqlalchemy.database import Database
 from slack_agents_sqlalchemy.dialects import Fault, backend, driver_error, pause
 from slack_agents_sqlalchemy.errors import (
     ConfigurationError,
+    SchemaError,
     SchemaOutdatedError,
     SchemaTooNewError,
     UnsupportedDatabaseError,
@@ -66,9 +67,39 @@ def current_revision(connection: Connection) -> str | None:
 
 
 def _look_for_revision(connection: Connection) -> str | None:
-    if not inspect(connection).has_table(VERSION_TABLE):
-        return None
-    return connection.exec_driver_sql(_VERSION).scalar()
+    inspector = inspect(connection)
+    present = {table for table in inspector.get_table_names() if table.startswith(TABLE_PREFIX)}
+    revision = None
+    if VERSION_TABLE in present:
+        _require_columns(inspector, VERSION_TABLE, required={"version_num"}, known={"version_num"})
+        revision = connection.exec_driver_sql(_VERSION).scalar()
+    if revision is None:
+        # What is there was made by a migration that was cut off, or by somebody else.
+        for table in metadata.sorted_tables:
+            if table.name in present:
+                required = {column.name for column in table.columns if not column.nullable}
+                _require_columns(inspector, table.name, required, set(table.columns.keys()))
+    return revision
+
+
+def _require_columns(inspector: Inspector, table: str, required: set[str], known: set[str]) -> None:
+    """Raise for a table that bears a name of this package's tables and is not one.
+
+    Args:
+        inspector: Of its database.
+        table: Its name.
+        required: The columns that it must have.
+        known: The columns that it may have; an earlier revision may lack some.
+
+    Raises:
+        SchemaError: It has other columns.
+    """
+    found = {column["name"] for column in inspector.get_columns(table)}
+    if not required <= found <= known:
+        raise SchemaError(
+            f"the database has a table {table} that is not this package's: its columns are "
+            f"{', '.join(sorted(found))}. Rename it, or use another database or schema"
+        )
 
 
 def require_known(revision: str | None) -> None:
