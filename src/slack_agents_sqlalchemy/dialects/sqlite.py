@@ -39,6 +39,8 @@ _FAULTS = {
     sqlite3.SQLITE_FULL: Fault.FULL,
 }
 
+_LONGEST_WAIT = 30.0  # seconds for a lock, by a driver that is not known
+
 # Drivers that take the arguments of the standard library's ``sqlite3.connect``.
 _SQLITE3_DRIVERS = ("pysqlite", "aiosqlite", "pysqlcipher")
 _TURSO_DRIVERS = ("turso", "aioturso", "turso_sync")
@@ -156,7 +158,9 @@ class SQLite(Backend):
         cursor = dbapi_connection.cursor()
         cursor.execute("PRAGMA foreign_keys = ON")
         if info["url"].get_driver_name() not in _SQLITE3_DRIVERS:
-            cursor.execute(f"PRAGMA busy_timeout = {round(1000 * _part(info['command_timeout']))}")
+            # Its errors may have no number: only SQLite itself can wait for a lock.
+            wait = min(_LONGEST_WAIT, 0.8 * info["command_timeout"])
+            cursor.execute(f"PRAGMA busy_timeout = {round(1000 * wait)}")
         try:
             cursor.execute("PRAGMA journal_mode")  # the first statement that reads the file
         except Exception as exc:
@@ -239,7 +243,8 @@ class SQLite(Backend):
             [info[_JOURNAL]] = cursor.fetchone()
         except connection.dialect.loaded_dbapi.Error as exc:
             # Another error is that of a file or folder that may only be read.
-            if self.classify(exc) is Fault.TIMED_OUT:
+            code = self.error_code(exc)
+            if isinstance(code, int) and code & 0xFF == sqlite3.SQLITE_BUSY:
                 _logger.warning(
                     "%s is not in WAL mode, in which readers and a writer do not wait for each "
                     "other, and cannot be switched while another process reads or writes it: the "
