@@ -309,7 +309,10 @@ def run_environment(context: Any) -> None:
 
 async def _connect_and_migrate(context: "EnvironmentContext") -> None:
     given = context.get_x_argument(as_dictionary=True)
-    options = parse_options({name: _TRUTH.get(text, text) for name, text in given.items()})
+    migrate = "auto" if _migrates(context) else "verify"
+    options = parse_options(
+        {"migrate": migrate, **{name: _TRUTH.get(text, text) for name, text in given.items()}}
+    )
     database = Database(parse_url(_url_from_environment()), options)
     await database.open()
     try:
@@ -320,6 +323,15 @@ async def _connect_and_migrate(context: "EnvironmentContext") -> None:
         )
     finally:
         await database.close()
+
+
+def _migrates(context: "EnvironmentContext") -> bool:
+    """Return whether alembic's command changes the schema: ``current`` and ``check`` do not."""
+    try:
+        context.get_revision_argument()
+    except KeyError:  # no revision to go to
+        return False
+    return True
 
 
 def _url_from_environment() -> str:

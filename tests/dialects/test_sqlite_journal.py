@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 
@@ -127,6 +127,25 @@ async def settings(storage: Provider) -> tuple[object, ...]:
             for name in ("journal_mode", "synchronous")
         )
     )
+
+
+@files_only
+@pytest.mark.parametrize("blocked", [False, True])
+async def test_a_start_that_tries_to_switch_waits_for_locks_as_any_other(
+    database_url: str, copy: Path, blocked: bool
+):
+    waits = []
+    for url in (database_url, f"sqlite:///{copy}"):
+        storage = Provider(url=url)
+        with reader(copy) if blocked else nullcontext():
+            await storage.initialize()
+        waits.append(
+            await storage._database.run(
+                lambda connection: connection.exec_driver_sql("PRAGMA busy_timeout").scalar()
+            )
+        )
+        await storage.close()
+    assert waits[0] == waits[1] != 0
 
 
 @files_only
