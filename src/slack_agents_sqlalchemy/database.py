@@ -106,8 +106,8 @@ class Database:
             raise DatabaseUnavailableError(
                 f"{describe(self.url)} does not exist: run slack-agents-db upgrade to create it"
             )
-        self.backend.make_private(self.url)
         self._engine = engines.create(self.url, self.backend, self._options)
+        self.backend.make_private(self.url)  # not for an option that is of no use
         self._loop = asyncio.get_running_loop() if self._engine.dialect.is_async else None
         self._runner = self._create_runner(self._engine)
         self._fast_path = self._create_fast_path(self._engine)

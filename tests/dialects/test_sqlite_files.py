@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -167,6 +168,18 @@ async def test_a_mode_that_opens_only_what_is_there_creates_no_file(
     storage = Provider(url=f"sqlite:///file:agents.db?mode={mode}&uri=true", migrate=migrate)
     with pytest.raises(DatabaseUnavailableError, match=r"agents\.db"):
         await storage.initialize()
+    assert list(folder.iterdir()) == []
+
+
+@drivers
+@pytest.mark.parametrize(
+    "options", [{"schema": "one"}, {"engine_options": {"poolclass": "NullPool"}}], ids=str
+)
+async def test_an_option_of_no_use_creates_no_file(
+    folder: Path, driver: str, options: dict[str, Any]
+):
+    with pytest.raises(ConfigurationError):
+        await Provider(url=f"{driver}:///agents.db", **options).initialize()
     assert list(folder.iterdir()) == []
 
 
