@@ -127,8 +127,8 @@ class Database:
             raise DatabaseUnavailableError(
                 f"{describe(self.url)} does not exist: run slack-agents-db upgrade to create it"
             )
-        self.backend.make_private(self.url)
         self._engine = engines.create(self.url, self.backend, self._options)
+        self.backend.make_private(self.url)  # not for an option that is of no use
         serves_any_loop = self.backend.keeps_one_connection and not self._engine.dialect.is_async
         self._loop = None if serves_any_loop else asyncio.get_running_loop()
         self._process = os.getpid()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sqlalchemy import Table, event, inspect
-from sqlalchemy.engine import Connection, Dialect
+from sqlalchemy.engine import Connection, Dialect, Inspector
 from sqlalchemy.exc import DBAPIError
 
 from slack_agents_sqlalchemy.database import Database
@@ -23,6 +23,7 @@ from slack_agents_sqlalchemy.dialects import Fault, backend, driver_error, lock_
 from slack_agents_sqlalchemy.errors import (
     ConfigurationError,
     MigrationLockedError,
+    SchemaError,
     SchemaOutdatedError,
     SchemaTooNewError,
     UnsupportedDatabaseError,
@@ -66,15 +67,45 @@ def current_revision(connection: Connection) -> str | None:
 
 
 def _look_for_revision(connection: Connection) -> str | None:
-    if not inspect(connection).has_table(VERSION_TABLE):
-        return None
-    return _select_revision(connection)
+    inspector = inspect(connection)
+    present = {table for table in inspector.get_table_names() if table.startswith(TABLE_PREFIX)}
+    revision = None
+    if VERSION_TABLE in present:
+        _require_columns(inspector, VERSION_TABLE, required={"version_num"}, known={"version_num"})
+        revision = _select_revision(connection)
+    if revision is None:
+        # What is there was made by a migration that was cut off, or by somebody else.
+        for table in metadata.sorted_tables:
+            if table.name in present:
+                required = {column.name for column in table.columns if not column.nullable}
+                _require_columns(inspector, table.name, required, set(table.columns.keys()))
+    return revision
 
 
 def _select_revision(connection: Connection) -> str | None:
     # As plain SQL: a start need compile nothing.
     sql = backend(connection.dialect.name).select_revision(VERSION_TABLE)
     return connection.exec_driver_sql(sql).scalar()
+
+
+def _require_columns(inspector: Inspector, table: str, required: set[str], known: set[str]) -> None:
+    """Raise for a table that bears a name of this package's tables and is not one.
+
+    Args:
+        inspector: Of its database.
+        table: Its name.
+        required: The columns that it must have.
+        known: The columns that it may have; an earlier revision may lack some.
+
+    Raises:
+        SchemaError: It has other columns.
+    """
+    found = {column["name"] for column in inspector.get_columns(table)}
+    if not required <= found <= known:
+        raise SchemaError(
+            f"the database has a table {table} that is not this package's: its columns are "
+            f"{', '.join(sorted(found))}. Rename it, or use another database or schema"
+        )
 
 
 def require_known(revision: str | None) -> None:
@@ -113,14 +144,23 @@ async def ensure(database: Database, options: Options) -> None:
         MigrationLockedError: Another process has been migrating for too long.
     """
     if options.migrate == "off":
+        await database.run(database.backend.restore_settings)
         return
-    revision = await database.run(current_revision)
+    revision = await database.run(_revision_in_use)
     if revision == HEAD:
         return
     if options.migrate == "verify":
         require_head(revision, options)
     require_known(revision)
     await upgrade(database)
+
+
+def _revision_in_use(connection: Connection) -> str | None:
+    """Return the revision; where it is this version's, the database gets the settings it needs."""
+    revision = current_revision(connection)
+    if revision == HEAD:
+        backend(connection.dialect.name).restore_settings(connection)
+    return revision
 
 
 async def upgrade(database: Database) -> None:
@@ -286,7 +326,10 @@ def run_environment(context: Any) -> None:
 
 async def _connect_and_migrate(context: "EnvironmentContext") -> None:
     given = context.get_x_argument(as_dictionary=True)
-    options = parse_options({name: _TRUTH.get(text, text) for name, text in given.items()})
+    migrate = "auto" if _migrates(context) else "verify"
+    options = parse_options(
+        {"migrate": migrate, **{name: _TRUTH.get(text, text) for name, text in given.items()}}
+    )
     database = Database(parse_url(_url_from_environment()), options)
     await database.open()
     try:
@@ -299,6 +342,15 @@ async def _connect_and_migrate(context: "EnvironmentContext") -> None:
         )
     finally:
         await database.close()
+
+
+def _migrates(context: "EnvironmentContext") -> bool:
+    """Return whether alembic's command changes the schema: ``current`` and ``check`` do not."""
+    try:
+        context.get_revision_argument()
+    except KeyError:  # no revision to go to
+        return False
+    return True
 
 
 def _url_from_environment() -> str:
@@ -348,6 +400,7 @@ def _teach_alembic(dialect: Dialect) -> None:
 
 def _write_sql(context: "EnvironmentContext") -> None:
     url = parse_url(_url_from_environment())
+    _teach_alembic(url.get_dialect()())
     context.configure(
         url=url, literal_binds=True, dialect_opts={"paramstyle": "named"}, **_context_options()
     )

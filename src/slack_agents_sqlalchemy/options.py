@@ -35,8 +35,8 @@ class Options:
             of the user's search path.
         prepared_statements: Whether the driver may keep prepared statements; false behind a pooler
             that shares connections by transaction, as PgBouncer.
-        synchronous: What a power cut may take from an SQLite file: with ``NORMAL``, its default,
-            the last writes; with ``FULL`` nothing that was acknowledged.
+        synchronous: What a power cut may take from an SQLite file: with ``FULL``, its default,
+            nothing that was acknowledged; with ``NORMAL`` the last writes.
         echo: Log every statement, without its parameters.
         engine_options: Further arguments of ``sqlalchemy.create_engine``.
         connect_args: Further arguments of the driver's ``connect``.
@@ -227,6 +227,7 @@ def _package(error: ImportError, driver: str) -> str:
         "MySQLdb": "mysqlclient",
         "psycopg": "psycopg[binary]",
         "psycopg2": "psycopg2-binary",
+        "pysqlcipher3": "sqlcipher3-binary",  # the one that SQLAlchemy tries last
     }.get(module, module)
 
 

@@ -76,7 +76,7 @@ async def test_killed_writers_leave_a_sound_file_with_all_that_was_acknowledged(
 @files_only
 @drivers
 @pytest.mark.parametrize(
-    ("option", "level"), [({}, 1), ({"synchronous": "NORMAL"}, 1), ({"synchronous": "FULL"}, 2)]
+    ("option", "level"), [({}, 2), ({"synchronous": "NORMAL"}, 1), ({"synchronous": "FULL"}, 2)]
 )
 async def test_the_option_synchronous_holds_in_a_new_file_and_in_one_that_is_there(
     fresh_url: str, driver: str, option: dict[str, str], level: int
@@ -335,6 +335,34 @@ async def test_a_file_that_may_not_be_written_to_is_an_error_that_says_so_and_st
     await storage.initialize()
     await storage.set("namespace", "key", {"a": 2})
     await storage.close()
+
+
+@drivers
+@pytest.mark.parametrize("what", ["file", "folder"])
+async def test_a_file_that_is_not_in_wal_mode_is_read_where_it_may_not_be_switched(
+    folder_of_nobody: Path, driver: str, what: str, caplog: pytest.LogCaptureFixture
+):
+    file = folder_of_nobody / "agents.db"
+    storage = Provider(url=f"{driver}:///{file}")
+    await storage.initialize()
+    await storage.set("namespace", "key", {"a": 1})
+    await storage.close()
+    with closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("PRAGMA journal_mode = DELETE").fetchall() == [("delete",)]
+    before = file.read_bytes()
+    if what == "file":
+        file.chmod(0o400)
+    else:
+        folder_of_nobody.chmod(0o500)
+    await storage.initialize()
+    assert await storage.get("namespace", "key") == {"a": 1}
+    with pytest.raises((AccessRefusedError, DatabaseUnavailableError)):
+        await storage.set("namespace", "key", {"a": 2})
+    assert await storage.get("namespace", "key") == {"a": 1}
+    await storage.close()
+    assert caplog.records == []
+    assert file.read_bytes() == before
+    folder_of_nobody.chmod(0o700)
 
 
 @pytest.mark.parametrize("value", ["OFF", "full", False, 2, "EXTRA", ["FULL"]], ids=str)

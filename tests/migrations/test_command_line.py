@@ -52,6 +52,32 @@ def test_alembic_writes_the_upgrade_as_sql(fresh_url: str):
     assert command("slack-agents-db", "current", url=fresh_url) != (0, f"{migrations.HEAD}\n")
 
 
+@pytest.mark.parametrize(
+    "url", ["duckdb:///{}/agents.db", "firebird+firebird://SYSDBA@/{}/agents.fdb?charset=UTF8"]
+)
+def test_alembic_writes_the_upgrade_as_sql_for_a_dialect_that_it_does_not_know(
+    tmp_path: Path, url: str
+):
+    status, output = command("alembic", "upgrade", "head", "--sql", url=url.format(tmp_path))
+    assert status == 0, output
+    assert "CREATE TABLE slack_agents_blocks" in output
+    assert (
+        f"INSERT INTO slack_agents_alembic_version (version_num) VALUES ('{migrations.HEAD}')"
+        in (output)
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("subcommand", ["current", "check"])
+def test_a_command_of_alembics_that_changes_nothing_creates_no_file(
+    tmp_path: Path, subcommand: str
+):
+    status, output = command("alembic", subcommand, url=f"sqlite:///{tmp_path / 'agents.db'}")
+    assert status == 1
+    assert "does not exist: run slack-agents-db upgrade" in output
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_upgrade_current_and_check_tell_where_the_schema_stands(fresh_url: str):
     status, output = command("slack-agents-db", "check", url=fresh_url)
     assert status == 1

@@ -26,18 +26,20 @@ class Timestamp:
         return _EPOCH + timedelta(microseconds=int(value))
 
 
-class LikePattern(TypeDecorator[str]):
-    """A text that LIKE shall find anywhere in another."""
+# What LIKE may not take literally: its wildcards, SQL Server's and Sybase's [, and the backslash,
+# with which some databases escape. Each becomes the wildcard for one character: there is no escape
+# for all, as some databases refuse one before a character that is no wildcard of theirs.
+_SPECIAL = str.maketrans(dict.fromkeys("%_[\\", "_"))
 
-    ESCAPE = "/"
+
+class LikePattern(TypeDecorator[str]):
+    """A pattern for LIKE that matches whatever contains a text, and may match more."""
 
     impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        for special in (self.ESCAPE, "%", "_"):
-            value = value and value.replace(special, self.ESCAPE + special)
-        return f"%{value}%"
+        return None if value is None else f"%{value.translate(_SPECIAL)}%"
 
 
 def largest_text_type(dialect: Dialect) -> TypeEngine[Any]:

@@ -241,8 +241,8 @@ class Backend:
     # Statements
 
     def contains(self, column: ColumnElement[str], parameter: str) -> ColumnElement[bool]:
-        """Build the condition that a text holds another, which is the parameter's value."""
-        return column.like(bindparam(parameter, type_=LikePattern), escape=LikePattern.ESCAPE)
+        """Build a condition that is true wherever a text contains the parameter's value."""
+        return column.like(bindparam(parameter, type_=LikePattern))
 
     def upsert(self, table: Table, replaced: Sequence[str]) -> Upsert:
         """Build the operation that inserts a row or, where its key is there, replaces columns.
@@ -320,6 +320,15 @@ class Backend:
     def was_overtaken(self, error: BaseException) -> bool:
         """Return whether a migration met what another process made, past the lock."""
         return False
+
+    def restore_settings(self, connection: Connection) -> None:
+        """Give a database, made otherwise than by a migration, the settings of a migrated one.
+
+        Asks nothing where it has them, waits for nobody, and fails for nothing.
+
+        Args:
+            connection: An autocommitting connection to a database that holds the tables.
+        """
 
     # Errors
 

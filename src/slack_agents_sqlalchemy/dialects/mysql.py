@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, MetaData, Table, Text, bindparam, func, text
+from sqlalchemy import ColumnElement, MetaData, Table, Text, bindparam, event, func, text
 from sqlalchemy.dialects.mysql import DATETIME, LONGTEXT, VARCHAR, insert
 from sqlalchemy.engine import URL, Connection, Dialect
 from sqlalchemy.types import TypeEngine
@@ -260,7 +260,8 @@ class MySQL(Backend):
         if not locked:
             raise lock_error(timeout)
         try:
-            yield
+            with _ascii_replaced(connection):
+                yield
         finally:
             # Every statement committed before this one: the connection autocommits.
             if not connection.invalidated:
@@ -308,6 +309,26 @@ def _session(driver_connection: Any) -> int:
     if hasattr(driver_connection, "thread_id"):  # aiomysql, asyncmy, PyMySQL, mysqlclient
         return int(driver_connection.thread_id())
     return int(driver_connection.connection_id)  # the connectors of MySQL and MariaDB
+
+
+@contextmanager
+def _ascii_replaced(connection: Connection) -> Iterator[None]:
+    """Create keys in utf8mb4 where the server has no character set ascii, as OceanBase."""
+    if connection.exec_driver_sql("SHOW CHARACTER SET LIKE 'ascii'").first() is not None:
+        yield
+        return
+    event.listen(connection, "before_cursor_execute", _replace_ascii, retval=True)
+    try:
+        yield
+    finally:
+        event.remove(connection, "before_cursor_execute", _replace_ascii)
+
+
+def _replace_ascii(
+    _connection: Connection, _cursor: object, statement: str, parameters: Any, *_: object
+) -> tuple[str, Any]:
+    ascii_key = "CHARACTER SET ascii COLLATE ascii_bin"
+    return statement.replace(ascii_key, "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"), parameters
 
 
 def _asks_aiomysql_for_tls(url: URL) -> bool:

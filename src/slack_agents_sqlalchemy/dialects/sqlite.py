@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 from sqlalchemy import ColumnElement, MetaData, Table, Text, bindparam, func
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.engine import URL, Connection, Dialect
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.engine import URL, Connection, CursorResult, Dialect
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import StaticPool
 from sqlalchemy.types import DateTime, TypeEngine
 from sqlalchemy.util import await_only
@@ -25,6 +25,9 @@ from slack_agents_sqlalchemy.dialects.faults import Fault, driver_error
 from slack_agents_sqlalchemy.dialects.generic import Backend, Scratch, lock_error
 from slack_agents_sqlalchemy.dialects.transactions import pause
 from slack_agents_sqlalchemy.dialects.upserts import Upsert, upsert_on_conflict
+from slack_agents_sqlalchemy.errors import AccessRefusedError, ConfigurationError
+
+_logger = logging.getLogger(__name__)
 
 # Seconds that a statement waits for another process's write before its call is made again. Nothing
 # ends that wait, so it is short: a call that is given up does not keep its thread.
@@ -41,8 +44,18 @@ _FAULTS = {
     sqlite3.SQLITE_FULL: Fault.FULL,
 }
 
+_LONGEST_WAIT = 30.0  # seconds for a lock, by a driver that is not known
+
+# Drivers that take the arguments of the standard library's ``sqlite3.connect``.
+_SQLITE3_DRIVERS = ("pysqlite", "aiosqlite", "pysqlcipher")
+_TURSO_DRIVERS = ("turso", "aioturso", "turso_sync")
+
+# Parameters of SQLite's URI filenames (https://www.sqlite.org/uri.html).
+_URI_PARAMETERS = ("cache", "immutable", "mode", "modeof", "nolock", "psow", "vfs")
+
 # In a connection's info.
 _DURABILITY = "synchronous"
+_JOURNAL = "journal_mode"
 
 
 class ISOText(Timestamp):
@@ -94,27 +107,40 @@ class SQLite(Backend):
     inserts_at_once = True
     empty_text_is_null = False
 
+    def complete(self, url: URL) -> URL:
+        if url.get_driver_name() in _SQLITE3_DRIVERS:
+            _require_form(url)
+        return super().complete(url)
+
     def is_private_memory(self, url: URL) -> bool:
-        names = (None, "", ":memory:", "file::memory:")
-        return url.database in names or url.query.get("mode") == "memory"
+        path, parameters = _opened(url)
+        in_memory = parameters.get("mode") == "memory" or parameters.get("vfs") == "memdb"
+        return in_memory or path in ("", ":memory:")
 
     has_synchronous = True
 
     def is_missing(self, url: URL) -> bool:
-        if self.is_private_memory(url) or url.query.get("uri"):
-            return False
-        return not Path(url.database or "").exists()
+        path = self._created(url)
+        return path is not None and not os.path.exists(path)  # noqa: PTH110 - also if it is too long
 
     def make_private(self, url: URL) -> None:
-        if self.is_private_memory(url) or url.query.get("mode") in ("ro", "rw"):
+        path = self._created(url)
+        if path is None:
             return
-        path = url.database or ""
-        if path.startswith("file:"):
-            path = unquote(urlsplit(path).path)
-        # SQLite gives its -wal and -shm the mode of the file, and takes an empty file for a new
-        # one. What is wrong with the place, it tells itself.
+        # SQLite gives its -wal and -shm the mode of the file; Turso does not.
+        names = ("", "-wal") if url.get_driver_name() in _TURSO_DRIVERS else ("",)
+        # An error here is left for SQLite to report. A file that exists is not opened: to close
+        # it would release the locks that this process has on it (POSIX).
         with suppress(OSError, ValueError):
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            file = os.path.realpath(path)  # with O_EXCL, open follows no symbolic link
+            for name in names:
+                os.close(os.open(file + name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+
+    def _created(self, url: URL) -> str | None:
+        """Return the path of the file that connecting creates where it is missing, if any."""
+        path, parameters = _opened(url)
+        opens_only = parameters.get("mode") in ("ro", "rw")
+        return None if url.host or opens_only or self.is_private_memory(url) else path
 
     def engine_arguments(self, url: URL, pool_size: int) -> dict[str, Any]:
         if url.get_driver_name() == "aiosqlite":
@@ -125,16 +151,28 @@ class SQLite(Backend):
     def connect_arguments(
         self, driver: str, connect_timeout: float, command_timeout: float
     ) -> dict[str, Any]:
+        if driver in _TURSO_DRIVERS:
+            return {"isolation_level": None}
+        if driver not in _SQLITE3_DRIVERS:
+            return {}
         return {"check_same_thread": False, "timeout": _BUSY_TIMEOUT}
 
     def prepare_connection(self, dbapi_connection: Any, info: dict[str, Any]) -> None:
         cursor = dbapi_connection.cursor()
         cursor.execute("PRAGMA foreign_keys = ON")
-        cursor.execute("PRAGMA journal_mode")
-        # Only with a write-ahead log does a file survive a power cut without FULL.
-        in_wal = cursor.fetchone() == ("wal",)
-        durability = info.setdefault(_DURABILITY, "NORMAL")
-        cursor.execute(f"PRAGMA synchronous = {durability if in_wal else 'FULL'}")
+        if info["url"].get_driver_name() not in _SQLITE3_DRIVERS:
+            # Its errors may have no number: only SQLite itself can wait for a lock.
+            wait = min(_LONGEST_WAIT, 0.8 * info["command_timeout"])
+            cursor.execute(f"PRAGMA busy_timeout = {round(1000 * wait)}")
+        try:
+            cursor.execute("PRAGMA journal_mode")  # the first statement that reads the file
+        except Exception as exc:
+            dbapi_connection.close()  # the pool drops it without
+            if self.error_code(exc) == sqlite3.SQLITE_NOTADB:
+                raise _not_a_database(info["url"], exc) from exc
+            raise
+        [info[_JOURNAL]] = cursor.fetchone()
+        _set_synchronous(cursor.execute, info)
         cursor.close()
 
     waits_briefly_for_locks = True
@@ -142,7 +180,8 @@ class SQLite(Backend):
     def interrupt(
         self, driver_connection: Any, connect: Callable[[], AbstractContextManager[Connection]]
     ) -> None:
-        ended = driver_connection.interrupt()
+        interrupt = getattr(driver_connection, "interrupt", None)  # Turso's has none
+        ended = interrupt and interrupt()
         if ended is not None:  # aiosqlite's is a coroutine
             await_only(ended)
 
@@ -155,7 +194,8 @@ class SQLite(Backend):
     def scratch(self, url: URL, name: str, directory: Path) -> Scratch:
         if self.is_private_memory(url):
             return Scratch(url)
-        return Scratch(url.set(database=str(directory / f"{name}.db")))
+        plain = url.difference_update_query((*_URI_PARAMETERS, "uri"))
+        return Scratch(plain.set(database=str(directory / f"{name}.db")))
 
     def declare(self, metadata: MetaData) -> None:
         declare_partial_indexes(metadata, "sqlite")
@@ -185,6 +225,32 @@ class SQLite(Backend):
             raise
         connection.exec_driver_sql("COMMIT")
 
+    def restore_settings(self, connection: Connection) -> None:
+        info = connection.info
+        if info[_JOURNAL] in ("wal", "memory"):
+            return
+        # By the driver's cursor: an error is no reason for SQLAlchemy to drop the connection.
+        cursor: Any = connection.connection.cursor()
+        cursor.execute("PRAGMA busy_timeout")
+        [usual] = cursor.fetchone()
+        cursor.execute("PRAGMA busy_timeout = 0")
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            [info[_JOURNAL]] = cursor.fetchone()
+        except connection.dialect.loaded_dbapi.Error as exc:
+            # Another error is that of a file or folder that may only be read.
+            code = self.error_code(exc)
+            if isinstance(code, int) and code & 0xFF == sqlite3.SQLITE_BUSY:
+                _logger.warning(
+                    "%s is not in WAL mode, in which readers and a writer do not wait for each "
+                    "other, and cannot be switched while another process reads or writes it: the "
+                    "next start tries again",
+                    info["url"],
+                )
+        cursor.execute(f"PRAGMA busy_timeout = {usual}")
+        _set_synchronous(cursor.execute, info)
+        cursor.close()
+
     when_unreachable = "Is its folder there, and may this process write to it?"
     when_refused = (
         "Check the rights of this process on the file, its -wal and -shm beside it, and its folder."
@@ -209,25 +275,86 @@ class SQLite(Backend):
         return _FAULTS.get(code & 0xFF, Fault.OTHER) if isinstance(code, int) else Fault.OTHER
 
 
+def _opened(url: URL) -> tuple[str, dict[str, str]]:
+    """Return the path that SQLite opens for a URL, and the parameters of a URI filename."""
+    try:
+        [name], options = url.get_dialect()().create_connect_args(url)
+    except (ArgumentError, TypeError, ValueError):  # raised again when the engine is created
+        return "", {}
+    if not (options.get("uri") and name.startswith("file:")):
+        return name, {}
+    path, _, query = name.removeprefix("file:").partition("#")[0].partition("?")
+    if path.startswith("//"):
+        path = "/" + path[2:].partition("/")[2]  # after the host, which is empty or localhost
+    decoded = unquote_to_bytes(os.fsencode(path)).partition(b"\0")[0]
+    return os.fsdecode(decoded), dict(parse_qsl(query))
+
+
+def _require_form(url: URL) -> None:
+    """Raise where a URL does not say what its writer meant.
+
+    Raises:
+        ConfigurationError: It has a host or a user, or parameters that SQLite would ignore or take
+            for a part of the file's name.
+    """
+    if url.username or (url.password and url.get_driver_name() != "pysqlcipher"):
+        raise ConfigurationError(
+            "storage option 'url' has a user or a password, and SQLite has none: leave it out. An "
+            "encrypted file is opened by sqlite+pysqlcipher://:passphrase@/agents.db"
+        )
+    if url.host and url.password:  # the host may be a part of the passphrase
+        raise ConfigurationError(
+            "storage option 'url' has a host after the passphrase, and SQLite has none: write "
+            f"{url.drivername}://:passphrase@/agents.db, and percent-encode the characters of the "
+            "passphrase (@ is %40, / is %2F)"
+        )
+    if url.host:
+        path = "/".join(part for part in (url.host, url.database) if part)
+        raise ConfigurationError(
+            f"storage option 'url' has two slashes before {url.host!r}, which makes it the name of "
+            f"a server, and SQLite has none: write {url.drivername}:///{path} (three slashes) for "
+            "a file in the working directory, four slashes for an absolute path"
+        )
+    found = [name for name in _URI_PARAMETERS if name in url.query]
+    if found and not ("uri" in url.query and (url.database or "").startswith("file:")):
+        raise ConfigurationError(
+            f"storage option 'url' has {', '.join(found)}, which SQLite reads in a URI filename "
+            f"only: write {url.drivername}:///file:agents.db?mode=ro&uri=true"
+        )
+
+
+def _set_synchronous(execute: Callable[[str], object], info: dict[str, Any]) -> None:
+    # With NORMAL, a power cut may corrupt a file that has no write-ahead log.
+    durability = info.get(_DURABILITY, "FULL") if info[_JOURNAL] == "wal" else "FULL"
+    execute(f"PRAGMA synchronous = {durability}")
+
+
+def _not_a_database(url: URL, error: Exception) -> AccessRefusedError:
+    encrypted = url.get_driver_name() == "pysqlcipher"
+    check = "Check the passphrase and the path" if encrypted else "Check the path"
+    return AccessRefusedError(
+        f"{url} is encrypted or not an SQLite database: {type(error).__name__}: {error} "
+        f"(SQLITE_NOTADB {sqlite3.SQLITE_NOTADB}). {check}"
+    )
+
+
 def _use_write_ahead_log(connection: Connection, deadline: float) -> None:
     """Switch to WAL, which the file remembers: readers and a writer do not wait for each other."""
     # SQLite does not wait here for another process that opens the same new file.
-    _retry_while_busy(connection, "PRAGMA journal_mode = WAL", deadline)
-    durability = connection.info.get(_DURABILITY, "NORMAL")
-    connection.exec_driver_sql(f"PRAGMA synchronous = {durability}")
+    mode = _retry_while_busy(connection, "PRAGMA journal_mode = WAL", deadline).scalar_one()
+    connection.info[_JOURNAL] = mode
+    _set_synchronous(connection.exec_driver_sql, connection.info)
 
 
-def _retry_while_busy(connection: Connection, statement: str, deadline: float) -> None:
+def _retry_while_busy(connection: Connection, statement: str, deadline: float) -> CursorResult[Any]:
     while True:
         try:
-            connection.exec_driver_sql(statement)
+            return connection.exec_driver_sql(statement)
         except DBAPIError as exc:
             code = getattr(exc.orig, "sqlite_errorcode", 0)
             if code & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             pause(connection, 0.01)
-        else:
-            return
 
 
 def _hide_parameters(record: logging.LogRecord) -> bool:
