@@ -30,6 +30,10 @@ _FAULTS = {
     2005: Fault.UNAVAILABLE,  # unknown host
     2006: Fault.UNAVAILABLE,  # server has gone away
     2013: Fault.UNAVAILABLE,  # connection lost during a query
+    4031: Fault.UNAVAILABLE,  # the server closed a connection that was idle for long (MySQL)
+    3169: Fault.UNAVAILABLE,  # session was killed (the same)
+    1203: Fault.UNAVAILABLE,  # too many connections of this user
+    1226: Fault.UNAVAILABLE,  # the same, by a limit of its account
     2055: Fault.UNAVAILABLE,  # connection lost
     5013: Fault.UNAVAILABLE,  # read error (MariaDB Connector/C)
     5014: Fault.UNAVAILABLE,  # write error (the same)
@@ -38,16 +42,26 @@ _FAULTS = {
     1049: Fault.ACCESS_REFUSED,  # no such database
     1290: Fault.UNAVAILABLE,  # read-only: another server is the primary now
     1836: Fault.UNAVAILABLE,  # the same, MySQL
+    1792: Fault.UNAVAILABLE,  # the same, by the transaction's access mode
     1142: Fault.ACCESS_REFUSED,  # no right on the table
     1698: Fault.ACCESS_REFUSED,  # wrong way to authenticate
+    1130: Fault.ACCESS_REFUSED,  # no right to connect from this host
+    1820: Fault.ACCESS_REFUSED,  # the password has expired
+    1862: Fault.ACCESS_REFUSED,  # the same, told at the login
+    3118: Fault.ACCESS_REFUSED,  # the account is locked
+    4151: Fault.ACCESS_REFUSED,  # the same, MariaDB
+    3159: Fault.ACCESS_REFUSED,  # the server requires TLS
     1153: Fault.UNAVAILABLE,  # packet too large: the server closes the connection
     1047: Fault.UNAVAILABLE,  # the node is no part of its cluster (Galera)
     1213: Fault.CONFLICT,  # deadlock, or a cluster's other node won
     1020: Fault.CONFLICT,  # a row changed since it was read (MariaDB's snapshot isolation)
     1180: Fault.UNAVAILABLE,  # error at the commit: a cluster's node lost the others meanwhile
     1205: Fault.LOCKED,  # lock wait timeout; Galera: the node lags behind the others
+    3572: Fault.LOCKED,  # a lock that NOWAIT does not wait for (MySQL)
+    3101: Fault.CONFLICT,  # rolled back at the commit: another member of the group won (MySQL)
     1021: Fault.FULL,  # disk full
     1114: Fault.FULL,  # the table is full
+    1317: Fault.TIMED_OUT,  # the statement was killed
     1969: Fault.TIMED_OUT,  # max_statement_time (MariaDB)
     3024: Fault.TIMED_OUT,  # max_execution_time (MySQL)
 }
@@ -56,10 +70,18 @@ _FAULTS = {
 # changes at this moment.
 _OVERTAKEN = (1050, 1060, 1061, 1062, 1091, 1684)
 
+_NO_NUMBER = -1  # of an error that MySQL Connector found itself
+
 _PORT = 3306
 
 _LOCK_WAIT = 0.8  # of the time that a call may take
 
+_NO_LIMIT = 2**64 - 1  # the server's own default
+
+
+# What the provider relies on: a value that a column cannot hold is an error, quotes and
+# backslashes are what the drivers take them for, and an empty text is not NULL.
+_SQL_MODE = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION"
 
 _TRUE = ("true", "yes", "on", "y", "t", "1")  # as SQLAlchemy reads it
 
@@ -105,7 +127,7 @@ class AiomysqlCalls:
 
 
 class MySQL(Backend):
-    """MySQL and MariaDB; tested with MariaDB 10.11."""
+    """MySQL and MariaDB."""
 
     default_driver = "aiomysql"
     extra = "mysql"
@@ -131,12 +153,24 @@ class MySQL(Backend):
         named_servers(url, _PORT)  # is there a port that is none?
         return super().complete(url)
 
+    def for_driver(self, url: URL) -> URL:
+        # SQLAlchemy's dialect `mariadb` refuses a MySQL server; `mysql` finds out which one it is.
+        return url.set(drivername=f"mysql+{url.get_driver_name()}")
+
     def connect_arguments(
         self, driver: str, connect_timeout: float, command_timeout: float
     ) -> dict[str, Any]:
+        patience = max(1, round(connect_timeout))
+        if driver == "mysqlconnector":
+            return {"connection_timeout": patience, "sql_mode": _SQL_MODE}
         if driver not in ("aiomysql", "asyncmy", "pymysql", "mysqldb"):
             return {}
-        limits = {"connect_timeout": max(1, round(connect_timeout)), "charset": "utf8mb4"}
+        limits: dict[str, Any] = {
+            "connect_timeout": patience,
+            "charset": "utf8mb4",
+            # The asyncio drivers write it into their statement as it is.
+            "sql_mode": f"'{_SQL_MODE}'" if driver in ("aiomysql", "asyncmy") else _SQL_MODE,
+        }
         if driver in ("pymysql", "mysqldb"):
             # Nothing else frees a thread whose connection was cut off silently.
             limits["read_timeout"] = limits["write_timeout"] = math.ceil(command_timeout) + 1
@@ -174,7 +208,12 @@ class MySQL(Backend):
         wait = max(1, int(_LOCK_WAIT * info["command_timeout"]))
         cursor.execute(
             "SET SESSION innodb_lock_wait_timeout ="
-            f" LEAST(@@SESSION.innodb_lock_wait_timeout, {wait})"
+            # MySQL 9.7 takes LEAST of the variable for text, and refuses it (error 1232).
+            f" CAST(LEAST(@@SESSION.innodb_lock_wait_timeout, {wait}) AS SIGNED),"
+            # A limit of the server's would cut a history short.
+            f" sql_select_limit = {_NO_LIMIT},"
+            # The table of the revision names none.
+            " default_storage_engine = InnoDB"
         )
         cursor.close()
 
@@ -219,6 +258,7 @@ class MySQL(Backend):
             for dialect in ("mysql", "mariadb"):
                 options = table.dialect_options[dialect]
                 options["engine"] = "InnoDB"
+                options["row_format"] = "DYNAMIC"  # the server's default may be one for short rows
                 options["charset"] = "utf8mb4"
                 options["collate"] = "utf8mb4_bin"
 
@@ -279,10 +319,12 @@ class MySQL(Backend):
 
     def classify(self, error: BaseException) -> Fault:
         code = self.error_code(error)
-        if isinstance(code, int):
+        if isinstance(code, int) and code != _NO_NUMBER:
             return _FAULTS.get(code, Fault.OTHER)
         # PyMySQL and aiomysql: client and server no longer agree where a packet begins.
-        return Fault.UNAVAILABLE if type(error).__name__ == "InternalError" else Fault.OTHER
+        # MySQL Connector: the connection was lost.
+        name = "InternalError" if code is None else "OperationalError"
+        return Fault.UNAVAILABLE if type(error).__name__ == name else Fault.OTHER
 
 
 def _asks_aiomysql_for_tls(url: URL) -> bool:
