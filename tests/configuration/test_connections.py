@@ -16,7 +16,7 @@ from slack_agents_sqlalchemy import ConfigurationError, DatabaseError, Provider
 from slack_agents_sqlalchemy.dialects import backend
 from slack_agents_sqlalchemy.translation import presentable
 
-SERVERS = ["postgresql", "mariadb"]
+SERVERS = ["postgresql", "mariadb", "mysql"]
 
 servers_only = pytest.mark.parametrize("backend", SERVERS, indirect=True)
 
@@ -110,7 +110,7 @@ async def test_what_no_driver_can_take_is_an_error_that_says_where_to_look(url: 
     assert "sesame" not in "".join(traceback.format_exception(unusable.value))
 
 
-@pytest.mark.parametrize("backend", ["mariadb"], indirect=True)
+@pytest.mark.parametrize("backend", ["mariadb", "mysql"], indirect=True)
 @pytest.mark.parametrize("driver", ["aiomysql", "asyncmy", "pymysql"])
 async def test_a_password_that_the_driver_cannot_write_is_an_error_that_hides_it(
     fresh_url: str, driver: str

@@ -61,7 +61,7 @@ async def test_a_connection_is_encrypted_and_the_certificate_is_checked(
         await Provider(url=url.update_query_dict({"ssl_ca": str(other)})).initialize()
 
 
-@pytest.mark.parametrize("backend", ["mariadb"], indirect=True)
+@pytest.mark.parametrize("backend", ["mariadb", "mysql"], indirect=True)
 @pytest.mark.parametrize("driver", DRIVERS)
 async def test_a_server_without_tls_is_refused_where_the_url_asks_for_it(
     database_url: str, driver: str, tls_server: tuple[str, Path]
