@@ -25,7 +25,8 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 TOOLS = ROOT / ".tools"
 SCRIPTS = VENV / ("Scripts" if os.name == "nt" else "bin")
-PYTHON = ">=3.12"
+INSTALLED = ">=3.12"
+DOWNLOADED = "3.13"
 
 COMMANDS = {
     "demo": [["slack-agents-db", "demo"]],
@@ -86,9 +87,11 @@ def install(groups: list) -> None:
 
 def create_environment(uv: list) -> None:
     """Create `.venv` with Python 3.12 or later, downloaded where it is not installed."""
-    if not starts([*uv, "python", "find", "--no-project", "--no-python-downloads", PYTHON]):
-        print("Python 3.12 or later is not installed here: uv downloads it ...", file=sys.stderr)
-    if subprocess.call([*uv, "venv", "--clear", "--no-project", "--python", PYTHON, str(VENV)]):
+    wanted = INSTALLED
+    if not starts([*uv, "python", "find", "--no-project", "--no-python-downloads", INSTALLED]):
+        wanted = DOWNLOADED
+        print(f"Python 3.12 or later is not here: uv downloads {DOWNLOADED} ...", file=sys.stderr)
+    if subprocess.call([*uv, "venv", "--clear", "--no-project", "--python", wanted, str(VENV)]):
         sys.exit(
             "dev.py: Python 3.12 or later is needed, and uv could not provide it: "
             "install it (apt-get install python3.12 python3.12-venv, or pyenv install 3.12)"
