@@ -61,7 +61,10 @@ _PARTLY = {
     "pgbouncer-psycopg": ("test_concurrency",),
     "pgbouncer-psycopg2": ("test_concurrency",),
     **dict.fromkeys(
-        ("psycopg2", "pymysql", "generic-postgresql", "generic-mariadb"),
+        (
+            *("psycopg2", "pymysql", "mysql-asyncmy", "mysql-pymysql", "mysql-connector"),
+            *("generic-postgresql", "generic-mariadb", "generic-mysql"),
+        ),
         ("test_concurrency", "test_conversations", "test_exports", "test_oauth", "test_heartbeats"),
     ),
 }

@@ -76,7 +76,7 @@ _PORT = 3306
 
 _LOCK_WAIT = 0.8  # of the time that a call may take
 
-_NO_LIMIT = 2**64 - 1  # the server's own default
+_NO_LIMIT = 2**63 - 1  # SeekDB takes no larger one
 
 
 # What the provider relies on: a value that a column cannot hold is an error, quotes and
