@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import Connection, create_engine, make_url
+from sqlalchemy import make_url
 
 from slack_agents_sqlalchemy import AccessRefusedError, DatabaseUnavailableError, Provider
 from tests.conftest import skip
@@ -199,20 +199,3 @@ async def test_a_connection_that_the_server_closed_for_being_idle_is_no_error(
         items = await storage.get_list("plugin", "list")
         assert [item["n"] for item in items] == [0, 1]
         await storage.close()
-
-
-@every_driver
-async def test_a_statement_that_an_administrator_killed_is_a_timeout(
-    own: Own, url: str, driver: str
-):
-    storage = Provider(url=by(driver, url))
-    await storage.initialize()
-
-    def go(connection: Connection) -> None:
-        number = connection.exec_driver_sql("SELECT CONNECTION_ID()").scalar_one()
-        with create_engine(make_url(url).set(drivername="mysql+pymysql")).connect() as other:
-            other.exec_driver_sql(f"KILL QUERY {number}")
-        connection.exec_driver_sql("SELECT COUNT(*) FROM slack_agents_key_values")
-
-    await storage._database.run(go)
-    await storage.close()
