@@ -25,7 +25,7 @@ from tests.servers import FINDERS, Server, ServerMissingError
 
 generic_road.register()
 
-BACKENDS = ("sqlite-file", "sqlite-memory", "postgresql", "mariadb")
+BACKENDS = ("sqlite-file", "sqlite-memory", "postgresql", "mariadb", "mysql")
 """Run every test."""
 
 # The contract suite only: (the server's name, None for a file, and how the URL begins).
@@ -36,10 +36,16 @@ ROADS: dict[str, tuple[str | None, str]] = {
     "psycopg2": ("postgresql", "postgresql+psycopg2"),
     "asyncmy": ("mariadb", "mariadb+asyncmy"),
     "pymysql": ("mariadb", "mariadb+pymysql"),
+    "mysql-asyncmy": ("mysql", "mysql+asyncmy"),
+    "mysql-pymysql": ("mysql", "mysql+pymysql"),
+    "mysql-connector": ("mysql", "mysql+mysqlconnector"),
+    # The newest release.
+    "postgresql-18": ("postgresql-18", "postgresql+asyncpg"),
     # The same databases as if nobody knew them.
     "generic-sqlite": (None, "plainsqlite"),
     "generic-postgresql": ("postgresql", "plainpostgresql"),
     "generic-mariadb": ("mariadb", "plainmariadb"),
+    "generic-mysql": ("mysql", "plainmysql"),
     # A pooler that shares connections by transaction: the tests of concurrency only.
     "pgbouncer-asyncpg": ("pgbouncer", "postgresql+asyncpg"),
     "pgbouncer-psycopg": ("pgbouncer", "postgresql+psycopg"),
@@ -55,7 +61,10 @@ _PARTLY = {
     "pgbouncer-psycopg": ("test_concurrency",),
     "pgbouncer-psycopg2": ("test_concurrency",),
     **dict.fromkeys(
-        ("psycopg2", "pymysql", "generic-postgresql", "generic-mariadb"),
+        (
+            *("psycopg2", "pymysql", "mysql-asyncmy", "mysql-pymysql", "mysql-connector"),
+            *("generic-postgresql", "generic-mariadb", "generic-mysql"),
+        ),
         ("test_concurrency", "test_conversations", "test_exports", "test_oauth", "test_heartbeats"),
     ),
 }
@@ -218,7 +227,7 @@ def database_url(
     return migrated_url
 
 
-_PORTS = {"postgresql": 5432, "mariadb": 3306}
+_PORTS = {"postgresql": 5432, "mariadb": 3306, "mysql": 3306}
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""SQLite, PostgreSQL and MariaDB under names that the package does not know.
+"""SQLite, PostgreSQL, MariaDB and MySQL under names that the package does not know.
 
 So they take the generic road, as a dialect would that somebody else wrote.
 """
@@ -50,7 +50,14 @@ class PlainMariaDB(MariaDBDialect, MySQLDialect_pymysql):
     supports_statement_cache = True
 
 
+class PlainMySQL(MySQLDialect_pymysql):
+    """MySQL by a synchronous driver."""
+
+    name = "plainmysql"
+    supports_statement_cache = True
+
+
 def register() -> None:
     """Make SQLAlchemy know them."""
-    for dialect in (PlainSQLite, UncountedSQLite, PlainPostgreSQL, PlainMariaDB):
+    for dialect in (PlainSQLite, UncountedSQLite, PlainPostgreSQL, PlainMariaDB, PlainMySQL):
         registry.register(dialect.name, dialect.__module__, dialect.__name__)

@@ -1,11 +1,12 @@
 """Database servers for the tests: the one that is named, the one that answers, or a private one.
 
-Each server is looked for on four roads, the first that leads somewhere is taken:
+Each server is looked for in five places, and the first that has one is taken:
 
 1. the URL in its environment variable (of an administrator; anything wrong with it is an error);
 2. a server that answers on its usual loopback port without a password;
 3. its programs are installed: a private server in a temporary directory, on a free loopback port;
-4. none: `ServerMissingError`, whose text says what to install.
+4. programs that `tests.programs` has: PostgreSQL's from a wheel, MySQL's from Debian;
+5. none: `ServerMissingError`, whose text says what to install.
 
 Databases get names of their own and are dropped by `Server.close`; no other database is touched.
 `SLACK_AGENTS_TEST_PRIVATE_SERVERS=1` skips the second road.
@@ -34,15 +35,13 @@ import asyncpg
 import pymysql
 from sqlalchemy import URL, make_url
 
+from tests.programs import ServerMissingError, from_debian, postgresql_of_wheel
+
 PRIVATE_ONLY = "SLACK_AGENTS_TEST_PRIVATE_SERVERS"
 VERSION_TABLE = "slack_agents_alembic_version"
 CONNECT_SECONDS = 5
 START_SECONDS = 60
 STOP_SECONDS = 30
-
-
-class ServerMissingError(Exception):
-    """There is no server and none can be started; the text says what to install."""
 
 
 class ServerBrokenError(Exception):
@@ -198,10 +197,7 @@ class PostgreSQL(Server):
 
     @classmethod
     def start(cls, *, tls: bool = False, durable: bool = False, place: Place = LOOPBACK) -> Self:
-        programs = find_programs("initdb", "postgres", folders=postgresql_folders())
-        if programs is None:
-            raise ServerMissingError("PostgreSQL is not installed: apt-get install postgresql")
-        initdb, postgres = programs
+        initdb, postgres = cls.programs("initdb", "postgres")
         port = free_port()
         process = PrivateProcess(owners=("postgres", "nobody"), place=place)
         data = str(process.directory / "data")
@@ -246,6 +242,16 @@ class PostgreSQL(Server):
         server.certificate = certificate
         return server
 
+    @classmethod
+    def programs(cls, *names: str) -> list[str]:
+        """Return the paths of these programs of PostgreSQL.
+
+        Raises:
+            ServerMissingError: They are not installed.
+        """
+        found = find_programs(*names, folders=postgresql_folders())
+        return found or [str(postgresql_of_wheel() / name) for name in names]
+
     def empty_tables(self, url: str) -> None:
         login = self._logins.get(url)
         if login is None:
@@ -288,6 +294,17 @@ class PostgreSQL(Server):
 
     def _run[T](self, call: Coroutine[Any, Any, T]) -> T:
         return self._loop.run_until_complete(call)
+
+
+class PostgreSQL18(PostgreSQL):
+    """The newest PostgreSQL, from the wheel whatever else is there."""
+
+    variable = "SLACK_AGENTS_TEST_POSTGRESQL_18_URL"
+    usual_urls = ()
+
+    @classmethod
+    def programs(cls, *names: str) -> list[str]:
+        return [str(postgresql_of_wheel() / name) for name in names]
 
 
 class PgBouncer(PostgreSQL):
@@ -348,17 +365,16 @@ class PgBouncer(PostgreSQL):
         super()._log_out()
 
 
-class MariaDB(Server):
-    """MariaDB, or a MySQL server that is named or answers."""
+class _MySQLFamily(Server):
+    """MySQL or MariaDB."""
 
-    variable = "SLACK_AGENTS_TEST_MARIADB_URL"
-    usual_urls = ("mariadb://root@127.0.0.1:3306",)
-    refusals = (OSError, pymysql.MySQLError)
+    scheme: ClassVar[str]
+    accounts: ClassVar[tuple[str, ...]] = ("mysql", "nobody")
     #: The certificate of a private server that takes encrypted connections too.
     certificate: Path | None = None
 
     def __init__(self, url: URL) -> None:
-        super().__init__(url.set(drivername="mariadb"))
+        super().__init__(url.set(drivername=self.scheme))
         self._admin = pymysql.connect(
             host=url.host or "127.0.0.1",
             port=url.port or 3306,
@@ -368,53 +384,49 @@ class MariaDB(Server):
             autocommit=True,
         )
         self._execute("SET SESSION lock_wait_timeout = 10, innodb_lock_wait_timeout = 10")
+        [(version,)] = self._execute("SELECT VERSION()")
+        if ("MariaDB" in version) is not (self.scheme == "mariadb"):
+            self._admin.close()
+            raise OtherServerError(f"{self.scheme} was looked for, and {version} answers")
 
     @classmethod
     def start(cls, *, tls: bool = False, durable: bool = False, place: Place = LOOPBACK) -> Self:
-        programs = find_programs("mariadb-install-db", "mariadbd") or find_programs(
-            "mariadb-install-db", "mysqld"
-        )
-        if programs is None:
-            raise ServerMissingError("MariaDB is not installed: apt-get install mariadb-server")
-        install, mariadbd = programs
         port = free_port()
-        process = PrivateProcess(owners=("mysql", "nobody"), place=place)
+        process = PrivateProcess(owners=cls.accounts, place=place)
         folder = process.directory / "data"
-        data = f"--datadir={folder}"
         with stopped_on_error(process):
-            process.run(
-                *(
-                    install,
-                    "--no-defaults",
-                    data,
-                    "--auth-root-authentication-method=normal",
-                ),
-                "--skip-test-db",
+            server_command = cls._prepare(process, folder)
+            everywhere = process.directory / "root.sql"
+            everywhere.write_text(
+                "CREATE USER IF NOT EXISTS root@'%';\n"
+                "GRANT ALL ON *.* TO root@'%' WITH GRANT OPTION;\n"
             )
             certificate = make_certificate(process, folder) if tls else None
             encryption = (f"--ssl-cert={folder}/server.crt", f"--ssl-key={folder}/server.key")
             process.serve(
-                *(
-                    mariadbd,
-                    "--no-defaults",
-                    data,
-                    f"--port={port}",
-                    f"--bind-address={place.listens_on}",
-                ),
-                *(() if place is LOOPBACK else ("--skip-grant-tables", "--skip-name-resolve")),
-                f"--socket={process.directory / 'socket'}",
+                *server_command,
+                *(f"--datadir={folder}", f"--port={port}", f"--bind-address={place.listens_on}"),
+                *(f"--init-file={everywhere}", "--skip-name-resolve"),
+                *(f"--socket={process.directory / 'socket'}", f"--pid-file={folder / 'pid'}"),
                 *(encryption if tls else ()),
                 *(
                     f"--innodb-flush-log-at-trx-commit={2 if durable else 0}",
                     "--innodb-buffer-pool-size=64M",
                     # The default refuses the largest texts of the tests.
                     "--max-allowed-packet=256M",
+                    "--skip-log-bin",
+                    "--secure-file-priv=",
                 ),
                 stop_signal=signal.SIGTERM,
             )
-        server = cls._log_in_when_ready(f"mariadb://root@{place.address}:{port}", process)
+        server = cls._log_in_when_ready(f"{cls.scheme}://root@{place.address}:{port}", process)
         server.certificate = certificate
         return server
+
+    @classmethod
+    @abstractmethod
+    def _prepare(cls, process: PrivateProcess, folder: Path) -> tuple[str, ...]:
+        """Make the data of a new server in a folder; return the words that start the server."""
 
     def empty_tables(self, url: str) -> None:
         name = str(make_url(url).database)
@@ -445,6 +457,66 @@ class MariaDB(Server):
         with self._admin.cursor() as cursor:
             cursor.execute(statement, parameters)
             return list(cursor.fetchall())
+
+
+class OtherServerError(Exception):
+    """A server of another kind answers."""
+
+
+class MariaDB(_MySQLFamily):
+    """MariaDB."""
+
+    scheme = "mariadb"
+    variable = "SLACK_AGENTS_TEST_MARIADB_URL"
+    usual_urls = ("mariadb://root@127.0.0.1:3306",)
+    refusals = (OSError, pymysql.MySQLError, OtherServerError)
+
+    @classmethod
+    def _prepare(cls, process: PrivateProcess, folder: Path) -> tuple[str, ...]:
+        programs = find_programs("mariadb-install-db", "mariadbd")
+        if programs is None:
+            raise ServerMissingError("MariaDB is not installed: apt-get install mariadb-server")
+        install, mariadbd = programs
+        process.run(
+            *(install, "--no-defaults", f"--datadir={folder}", "--skip-test-db"),
+            "--auth-root-authentication-method=normal",
+        )
+        return mariadbd, "--no-defaults"
+
+
+class MySQL(_MySQLFamily):
+    """MySQL: an installed one, else Debian's."""
+
+    scheme = "mysql"
+    variable = "SLACK_AGENTS_TEST_MYSQL_URL"
+    usual_urls = ("mysql://root@127.0.0.1:3306",)
+    refusals = (OSError, pymysql.MySQLError, OtherServerError)
+
+    @classmethod
+    def _prepare(cls, process: PrivateProcess, folder: Path) -> tuple[str, ...]:
+        mysqld = cls.command()
+        process.run(*mysqld, "--initialize-insecure", f"--datadir={folder}")
+        return (*mysqld, "--mysqlx=OFF", "--innodb-doublewrite=OFF")
+
+    @classmethod
+    def command(cls) -> tuple[str, ...]:
+        """Return the words that run MySQL's server.
+
+        Raises:
+            ServerMissingError: It is not installed, nor to be fetched.
+        """
+        for mysqld in find_programs("mysqld") or ():  # MariaDB's may have that name
+            told = subprocess.run([mysqld, "--version"], check=False, capture_output=True)
+            if b"MariaDB" not in told.stdout:
+                return mysqld, "--no-defaults"
+        unpacked = from_debian("mysql")
+        share = unpacked.root / "usr/share/mysql"
+        return (
+            *unpacked.command("usr/sbin/mysqld"),
+            *("--no-defaults", f"--basedir={unpacked.root / 'usr'}"),
+            *(f"--lc-messages-dir={share}", f"--character-sets-dir={share / 'charsets'}"),
+            f"--plugin-dir={unpacked.root / 'usr/lib/mysql/plugin'}",
+        )
 
 
 def make_certificate(process: PrivateProcess, data: Path) -> Path:
@@ -609,6 +681,8 @@ def free_port() -> int:
 
 FINDERS: dict[str, Callable[[], Server]] = {
     "postgresql": PostgreSQL.find,
+    "postgresql-18": PostgreSQL18.find,
     "mariadb": MariaDB.find,
+    "mysql": MySQL.find,
     "pgbouncer": PgBouncer.find,
 }

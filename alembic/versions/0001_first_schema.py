@@ -22,6 +22,7 @@ TABLE_OPTIONS = {
         ("engine", "InnoDB"),
         ("charset", "utf8mb4"),
         ("collate", "utf8mb4_bin"),
+        ("row_format", "DYNAMIC"),
     )
 }
 

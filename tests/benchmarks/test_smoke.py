@@ -59,7 +59,9 @@ def test_what_was_reached_is_told_from_the_committed_results() -> None:
     assert "point reads" in run.stdout
 
 
-@pytest.mark.parametrize("backend", ["sqlite-file", "postgresql", "mariadb"], indirect=True)
+@pytest.mark.parametrize(
+    "backend", ["sqlite-file", "postgresql", "mariadb", "mysql"], indirect=True
+)
 async def test_a_database_with_rows_is_refused_and_left_alone(
     storage: Provider, database_url: str
 ) -> None:

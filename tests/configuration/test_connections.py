@@ -16,7 +16,7 @@ from slack_agents_sqlalchemy import ConfigurationError, DatabaseError, Provider
 from slack_agents_sqlalchemy.dialects import backend
 from slack_agents_sqlalchemy.translation import presentable
 
-SERVERS = ["postgresql", "mariadb"]
+SERVERS = ["postgresql", "mariadb", "mysql"]
 
 servers_only = pytest.mark.parametrize("backend", SERVERS, indirect=True)
 
@@ -166,7 +166,7 @@ async def test_why_a_driver_could_not_connect_is_said_where_only_its_own_cause_d
     assert "Connect call failed" in str(error)
 
 
-@pytest.mark.parametrize("backend", ["mariadb"], indirect=True)
+@pytest.mark.parametrize("backend", ["mariadb", "mysql"], indirect=True)
 @pytest.mark.parametrize("driver", ["aiomysql", "asyncmy", "pymysql"])
 async def test_a_password_that_the_driver_cannot_write_is_an_error_that_hides_it(
     fresh_url: str, driver: str

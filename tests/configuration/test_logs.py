@@ -17,6 +17,7 @@ DRIVERS = [
     ("mariadb", "aiomysql"),
     ("mariadb", "asyncmy"),
     ("mariadb", "pymysql"),
+    ("mysql", "aiomysql"),
     ("sqlite-file", "pysqlite"),
     ("sqlite-file", "aiosqlite"),
 ]

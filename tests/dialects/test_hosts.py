@@ -12,7 +12,7 @@ from slack_agents_sqlalchemy import ConfigurationError, Provider
 from slack_agents_sqlalchemy.dialects.postgresql import PostgreSQL
 from slack_agents_sqlalchemy.options import parse_url
 
-_PORTS = {"postgresql": 5432, "mariadb": 3306}
+_PORTS = {"postgresql": 5432, "mariadb": 3306, "mysql": 3306}
 
 servers_only = pytest.mark.parametrize("backend", list(_PORTS), indirect=True)
 
@@ -58,6 +58,7 @@ async def keep(url: str, **options: float) -> None:
         ("mariadb", None),
         ("mariadb", "asyncmy"),
         ("mariadb", "pymysql"),
+        ("mysql", "aiomysql"),
     ],
     indirect=["backend"],
 )
@@ -76,6 +77,7 @@ async def test_a_server_that_is_down_is_passed_over(
         ("mariadb", "aiomysql"),
         ("mariadb", "asyncmy"),
         ("mariadb", "pymysql"),
+        ("mysql", "aiomysql"),
     ],
     indirect=["backend"],
 )

@@ -16,17 +16,21 @@ from slack_agents_sqlalchemy import (
     InvalidValueError,
     Provider,
 )
-from tests.servers import MariaDB, find_programs
+from tests.conftest import skip
+from tests.servers import MariaDB, MySQL, ServerMissingError
 
 DRIVERS = ["aiomysql", "asyncmy", "pymysql"]
 
 
-@pytest.fixture(scope="module")
-def tls_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+@pytest.fixture(scope="module", params=[MariaDB, MySQL], ids=["mariadb", "mysql"])
+def tls_server(request: pytest.FixtureRequest) -> Iterator[tuple[str, Path]]:
     """A private server that takes encrypted connections too, and its certificate."""
-    if shutil.which("openssl") is None or not find_programs("mariadb-install-db", "mariadbd"):
-        pytest.skip("needs MariaDB's own programs and openssl")
-    server = MariaDB.start(tls=True)
+    if shutil.which("openssl") is None:
+        skip(ServerMissingError("openssl is not installed: apt-get install openssl"))
+    try:
+        server: MariaDB | MySQL = request.param.start(tls=True)
+    except ServerMissingError as missing:
+        skip(missing)
     assert server.certificate is not None
     yield server.create_database(), server.certificate
     server.close()
@@ -37,7 +41,8 @@ async def test_a_connection_is_encrypted_and_the_certificate_is_checked(
     tls_server: tuple[str, Path], driver: str, tmp_path: Path
 ):
     plain, certificate = tls_server
-    url = make_url(plain).set(drivername=f"mariadb+{driver}")
+    plain_url = make_url(plain)
+    url = plain_url.set(drivername=f"{plain_url.get_backend_name()}+{driver}")
     storage = Provider(url=url.update_query_dict({"ssl_ca": str(certificate)}))
     await storage.initialize()
     await storage.set("plugin", "key", {})
@@ -61,7 +66,7 @@ async def test_a_connection_is_encrypted_and_the_certificate_is_checked(
         await Provider(url=url.update_query_dict({"ssl_ca": str(other)})).initialize()
 
 
-@pytest.mark.parametrize("backend", ["mariadb"], indirect=True)
+@pytest.mark.parametrize("backend", ["mariadb"], indirect=True)  # MySQL always offers it
 @pytest.mark.parametrize("driver", DRIVERS)
 async def test_a_server_without_tls_is_refused_where_the_url_asks_for_it(
     database_url: str, driver: str, tls_server: tuple[str, Path]
@@ -80,7 +85,7 @@ async def test_a_certificate_that_is_not_there_is_a_configuration_error():
 def small_packets(tls_server: tuple[str, Path]) -> Iterator[str]:
     """The URL of a server that accepts a mebibyte at once."""
     plain, _ = tls_server
-    with create_engine(make_url(plain).set(drivername="mariadb+pymysql")).connect() as admin:
+    with create_engine(make_url(plain).set(drivername="mysql+pymysql")).connect() as admin:
         usual = admin.exec_driver_sql("SELECT @@GLOBAL.max_allowed_packet").scalar_one()
         admin.exec_driver_sql("SET GLOBAL max_allowed_packet = 1048576")
         yield plain

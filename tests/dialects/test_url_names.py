@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 
-@pytest.mark.parametrize("backend", ["mariadb"], indirect=True)
+@pytest.mark.parametrize("backend", ["mariadb", "mysql"], indirect=True)
 @pytest.mark.parametrize("scheme", ["mysql", "mariadb"])
 async def test_the_scheme_may_be_that_of_mysql_or_mariadb(
     fresh_url: str, new_provider: Any, scheme: str

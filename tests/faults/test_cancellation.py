@@ -13,7 +13,7 @@ from tests.conftest import NewProvider
 from tests.load.observer import Observer
 from tests.relay import Relay
 
-servers = pytest.mark.parametrize("backend", ["postgresql", "mariadb"], indirect=True)
+servers = pytest.mark.parametrize("backend", ["postgresql", "mariadb", "mysql"], indirect=True)
 both_paths = pytest.mark.parametrize("watch", [False, True], ids=["fast", "ordinary"])
 
 LARGE = "x" * 1_000_000  # in many pieces, which the relay delays
@@ -104,7 +104,7 @@ async def test_a_call_that_waits_to_be_made_again_ends_with_the_storage(
 
 
 # PostgreSQL is asked to cancel, which may come too late: there nobody is told what became of it.
-@pytest.mark.parametrize("backend", ["mariadb", "sqlite-file"], indirect=True)
+@pytest.mark.parametrize("backend", ["mariadb", "mysql", "sqlite-file"], indirect=True)
 async def test_a_write_that_a_lock_kept_is_not_stored_after_its_error(
     backend: str, database_url: str, new_provider: NewProvider
 ):
@@ -116,13 +116,15 @@ async def test_a_write_that_a_lock_kept_is_not_stored_after_its_error(
             *(storage.set("plugin", "key", {"n": n}) for n in range(1, 4)), return_exceptions=True
         )
         assert all(isinstance(one, TimeoutError) for one in results)
-        if backend == "mariadb":
+        if backend in ("mariadb", "mysql"):
             assert {type(one) for one in results} == {LockTimeoutError}
     assert await asyncio.to_thread(Observer(database_url).transactions_left) == 0
     assert await storage.get("plugin", "key") == {"n": 0}
 
 
-@pytest.mark.parametrize("backend", ["postgresql", "mariadb", "sqlite-file"], indirect=True)
+@pytest.mark.parametrize(
+    "backend", ["postgresql", "mariadb", "mysql", "sqlite-file"], indirect=True
+)
 def test_another_event_loop_is_an_error_that_says_so_or_no_matter(backend: str, fresh_url: str):
     storage = Provider(url=fresh_url)
 

@@ -14,7 +14,7 @@ from tests.load.observer import Observer
 from tests.relay import Lost, Relay
 
 
-@pytest.mark.parametrize("backend", ["postgresql", "mariadb"], indirect=True)
+@pytest.mark.parametrize("backend", ["postgresql", "mariadb", "mysql"], indirect=True)
 @pytest.mark.parametrize("watch", [False, True], ids=["fast", "ordinary"])
 @pytest.mark.parametrize("lost", ["question", "answer"])
 async def test_a_call_whose_question_or_answer_is_lost_leaves_what_it_leaves_otherwise(
@@ -41,7 +41,7 @@ async def test_a_call_whose_question_or_answer_is_lost_leaves_what_it_leaves_oth
         assert type(answer_of_cut) is type(answer), name
 
 
-@pytest.mark.parametrize("backend", ["postgresql", "mariadb"], indirect=True)
+@pytest.mark.parametrize("backend", ["postgresql", "mariadb", "mysql"], indirect=True)
 @pytest.mark.parametrize("lost", ["question", "answer"])
 async def test_a_new_thread_whose_answer_is_lost_is_one_conversation(
     relayed: Provider, relay: Relay, storage: Provider, lost: Lost
@@ -59,7 +59,7 @@ async def test_a_new_thread_whose_answer_is_lost_is_one_conversation(
     assert rows["slack_agents_conversations"] == 2 + statements
 
 
-@pytest.mark.parametrize("backend", ["postgresql", "mariadb"], indirect=True)
+@pytest.mark.parametrize("backend", ["postgresql", "mariadb", "mysql"], indirect=True)
 @pytest.mark.parametrize("watch", [False, True], ids=["fast", "ordinary"])
 async def test_a_server_that_restarts_is_waited_for(
     relayed: Provider, relay: Relay, storage: Provider, watch: bool
@@ -80,7 +80,7 @@ async def test_a_server_that_restarts_is_waited_for(
     assert {item["id"] for item in stored} >= set(ids)
 
 
-@pytest.mark.parametrize("backend", ["postgresql", "mariadb"], indirect=True)
+@pytest.mark.parametrize("backend", ["postgresql", "mariadb", "mysql"], indirect=True)
 async def test_a_server_that_stays_away_is_a_connection_error_in_time(
     relay: Relay, relayed: Provider, new_provider: NewProvider
 ):
@@ -100,10 +100,11 @@ async def test_a_server_that_stays_away_is_a_connection_error_in_time(
 IMPATIENT = {
     "postgresql": {"server_settings": {"lock_timeout": "100ms"}},
     "mariadb": {"init_command": "SET SESSION innodb_lock_wait_timeout = 1"},
+    "mysql": {"init_command": "SET SESSION innodb_lock_wait_timeout = 1"},
 }
 
 
-@pytest.mark.parametrize("backend", ["postgresql", "mariadb"], indirect=True)
+@pytest.mark.parametrize("backend", ["postgresql", "mariadb", "mysql"], indirect=True)
 @pytest.mark.parametrize("watch", [False, True], ids=["fast", "ordinary"])
 async def test_a_call_that_a_lock_kept_too_long_is_made_again(
     backend: str, database_url: str, new_provider: NewProvider, watch: bool
@@ -120,7 +121,7 @@ async def test_a_call_that_a_lock_kept_too_long_is_made_again(
     assert await storage.get("namespace", "key") == {"n": 2}
 
 
-@pytest.mark.parametrize("backend", ["postgresql", "mariadb"], indirect=True)
+@pytest.mark.parametrize("backend", ["postgresql", "mariadb", "mysql"], indirect=True)
 async def test_a_lock_that_is_never_given_up_is_a_timeout_and_nothing_is_stored(
     backend: str, database_url: str, new_provider: NewProvider
 ):

@@ -24,11 +24,12 @@ OVERTAKERS = 40
 DRIVERS = {
     "postgresql": ("asyncpg", "psycopg", "psycopg2"),
     "mariadb": ("aiomysql", "asyncmy", "pymysql"),
+    "mysql": ("aiomysql", "asyncmy", "pymysql", "mysqlconnector"),
 }
 
-servers = pytest.mark.parametrize("backend", ["postgresql", "mariadb"], indirect=True)
+servers = pytest.mark.parametrize("backend", ["postgresql", "mariadb", "mysql"], indirect=True)
 everywhere = pytest.mark.parametrize(
-    "backend", ["postgresql", "mariadb", "sqlite-file"], indirect=True
+    "backend", ["postgresql", "mariadb", "mysql", "sqlite-file"], indirect=True
 )
 drivers = pytest.mark.parametrize(
     ("backend", "driver"),

@@ -27,7 +27,11 @@ _DESCRIPTORS: dict[str, Callable[[Any], int]] = {
 }
 DRIVERS = [
     *(("postgresql", driver) for driver in ("asyncpg", "psycopg", "psycopg2")),
-    *(("mariadb", driver) for driver in ("aiomysql", "asyncmy", "pymysql")),
+    *(
+        (server, driver)
+        for server in ("mariadb", "mysql")
+        for driver in ("aiomysql", "asyncmy", "pymysql")
+    ),
 ]
 CALLERS = 3
 LONG_BEFORE_COMMAND_TIMEOUT = 30.0  # seconds

@@ -23,7 +23,7 @@ from tests.load.runs import ours, run
 from tests.load.tally import Tally
 from tests.load.writers import Writers
 from tests.namespaces import Host, Link
-from tests.servers import MariaDB, PostgreSQL, Server, ServerMissingError
+from tests.servers import MariaDB, MySQL, PostgreSQL, Server, ServerMissingError
 
 pytestmark = pytest.mark.server
 
@@ -50,7 +50,7 @@ class Remote(NamedTuple):
         return several.render_as_string(hide_password=False)
 
 
-@pytest.fixture(scope="module", params=[PostgreSQL, MariaDB])
+@pytest.fixture(scope="module", params=[PostgreSQL, MariaDB, MySQL])
 def remote(request: pytest.FixtureRequest) -> Iterator[Remote]:
     try:
         host = Host(links=2)

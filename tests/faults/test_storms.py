@@ -27,6 +27,7 @@ every_driver = pytest.mark.parametrize(
         ("sqlite-file", "sqlite+aiosqlite"),
         ("postgresql", "postgresql+asyncpg"),
         ("mariadb", "mariadb+aiomysql"),
+        ("mysql", "mysql+aiomysql"),
     ],
     indirect=["backend"],
 )

@@ -12,7 +12,7 @@ from tests.load.faults import FAULTS, NEED_A_PRIVATE_SERVER, Fault
 from tests.load.runs import ours, run
 from tests.load.tally import Tally
 from tests.load.writers import Writers
-from tests.servers import MariaDB, PostgreSQL, PrivateProcess, Server, ServerMissingError
+from tests.servers import MariaDB, MySQL, PostgreSQL, PrivateProcess, Server, ServerMissingError
 
 WRITES = 10
 """Of each kind and process, while the harm lasts."""
@@ -20,9 +20,9 @@ SECONDS = 2.0
 """That the harm lasts at least, where it comes time and again."""
 
 durable_databases = pytest.mark.parametrize(
-    "backend", ["sqlite-file", "postgresql", "mariadb"], indirect=True
+    "backend", ["sqlite-file", "postgresql", "mariadb", "mysql"], indirect=True
 )
-servers = pytest.mark.parametrize("backend", ["postgresql", "mariadb"], indirect=True)
+servers = pytest.mark.parametrize("backend", ["postgresql", "mariadb", "mysql"], indirect=True)
 
 
 async def work(writers: Writers) -> None:
@@ -73,7 +73,7 @@ async def test_lines_that_freeze_end_each_call_in_time_and_leave_nothing_behind(
     assert counts.faults == Tally().faults
 
 
-@pytest.fixture(params=[PostgreSQL, MariaDB])
+@pytest.fixture(params=[PostgreSQL, MariaDB, MySQL])
 def private(request: pytest.FixtureRequest) -> Iterator[tuple[str, PrivateProcess]]:
     """The URL of a database, and its server."""
     try:

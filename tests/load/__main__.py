@@ -28,7 +28,7 @@ from tests.load.runs import Configure, built_in, judge, opened, ours, run
 from tests.load.tally import Tally
 from tests.load.values import try_hostile_keys, try_hostile_values
 from tests.load.writers import Writers
-from tests.servers import MariaDB, PostgreSQL, PrivateProcess, ServerMissingError
+from tests.servers import MariaDB, MySQL, PostgreSQL, PrivateProcess, ServerMissingError
 
 HUNG_AFTER = 20.0  # seconds
 LIMITED = 5.0  # the option command_timeout where lines freeze; the built-in providers have none
@@ -136,7 +136,7 @@ EVERYWHERE: Mapping[str, Harm] = {
 SERVERS_ONLY: Mapping[str, Harm] = {name: befalls(name) for name in FAULTS if name != "nothing"}
 RUNS = EVERYWHERE | SERVERS_ONLY
 
-DATABASES = {"postgresql": PostgreSQL, "mariadb": MariaDB, "sqlite": None}
+DATABASES = {"postgresql": PostgreSQL, "mariadb": MariaDB, "mysql": MySQL, "sqlite": None}
 CLUSTERS = ("galera", "replication")
 
 
@@ -190,7 +190,7 @@ def runs(only: Sequence[str], on: Sequence[str]) -> Iterator[tuple[str, str, str
     for name in only:
         for database_name in DATABASES:
             for provider in ("ours", "built-in"):
-                is_there = provider == "ours" or database_name != "mariadb"
+                is_there = provider == "ours" or database_name not in ("mariadb", "mysql")
                 makes_sense = name in EVERYWHERE or database_name != "sqlite"
                 if database_name in on and is_there and makes_sense:
                     yield name, database_name, provider

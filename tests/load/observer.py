@@ -15,6 +15,7 @@ SYNCHRONOUS = {
     "sqlite": "sqlite",
     "postgresql": "postgresql+psycopg2",
     "mariadb": "mariadb+pymysql",
+    "mysql": "mysql+pymysql",
 }
 
 # The transactions that the server holds open for others in this database, and what it runs.
@@ -25,6 +26,7 @@ _LEFT = {
     " information_schema.innodb_trx ON trx_mysql_thread_id = id WHERE db = DATABASE()"
     " AND id <> CONNECTION_ID() AND (command <> 'Sleep' OR trx_id IS NOT NULL)",
 }
+_LEFT["mysql"] = _LEFT["mariadb"].replace("information_schema.p", "performance_schema.p")
 # Those that wait for another one's lock.
 _WAITING = {
     "postgresql": "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
@@ -33,16 +35,24 @@ _WAITING = {
     " information_schema.processlist ON trx_mysql_thread_id = id WHERE db = DATABASE()"
     " AND trx_state = 'LOCK WAIT'",
 }
+_WAITING["mysql"] = _WAITING["mariadb"].replace("information_schema.p", "performance_schema.p")
 _OTHERS = {
     "postgresql": "SELECT pid FROM pg_stat_activity"
     " WHERE datname = current_database() AND pid <> pg_backend_pid()",
     "mariadb": "SELECT id FROM information_schema.processlist"
     " WHERE db = DATABASE() AND id <> CONNECTION_ID()",
+    "mysql": "SELECT id FROM performance_schema.processlist"
+    " WHERE db = DATABASE() AND id <> CONNECTION_ID()",
 }
-_KILL = {"postgresql": "SELECT pg_terminate_backend({})", "mariadb": "KILL {}"}
+_KILL = {
+    "postgresql": "SELECT pg_terminate_backend({})",
+    "mariadb": "KILL {}",
+    "mysql": "KILL {}",
+}
 _DATABASE_LOCK = {
     "postgresql": "LOCK TABLE slack_agents_key_values NOWAIT",
     "mariadb": "LOCK TABLES slack_agents_key_values WRITE NOWAIT",
+    "mysql": "SELECT 1 FROM slack_agents_key_values FOR UPDATE NOWAIT",
     "sqlite": "BEGIN EXCLUSIVE",
 }
 

@@ -18,7 +18,7 @@ from tests.load.writers import Writers
 from tests.relay import Relay
 from tests.servers import PrivateProcess
 
-_PORTS = {"postgresql": 5432, "mariadb": 3306}
+_PORTS = {"postgresql": 5432, "mariadb": 3306, "mysql": 3306}
 
 type Storage = dict[str, Any]
 """The section `storage` of an agent's configuration."""

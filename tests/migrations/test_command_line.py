@@ -141,7 +141,7 @@ async def test_an_agent_with_a_schema_is_satisfied_by_the_command_that_its_error
     assert command("slack-agents-db", "current", url=fresh_url) == (0, "no schema yet\n")
 
 
-@pytest.mark.parametrize("backend", ["sqlite-file", "mariadb"], indirect=True)
+@pytest.mark.parametrize("backend", ["sqlite-file", "mariadb", "mysql"], indirect=True)
 @pytest.mark.parametrize(
     "upgrade", ["slack-agents-db upgrade --schema one", "alembic -x schema=one upgrade head"]
 )

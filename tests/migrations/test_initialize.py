@@ -178,7 +178,7 @@ async def test_a_second_start_does_not_wait_for_a_writer(
         await execute("ROLLBACK")
 
 
-@pytest.mark.parametrize("backend", ["postgresql", "mariadb"], indirect=True)
+@pytest.mark.parametrize("backend", ["postgresql", "mariadb", "mysql"], indirect=True)
 async def test_a_second_start_works_for_a_role_that_may_not_change_tables(
     database_url: str, new_provider: NewProvider
 ):

@@ -21,6 +21,8 @@ KILL_OTHERS = {
     " WHERE datname = current_database() AND pid <> pg_backend_pid()",
     "mariadb": "SELECT id FROM information_schema.processlist"
     " WHERE db = DATABASE() AND id <> CONNECTION_ID()",
+    "mysql": "SELECT id FROM performance_schema.processlist"
+    " WHERE db = DATABASE() AND id <> CONNECTION_ID()",
 }
 
 
@@ -102,7 +104,7 @@ async def test_a_listener_of_any_event_of_statements_sees_every_call(storage: Pr
     event.remove(storage.engine, name, note)
 
 
-@pytest.mark.parametrize("backend", ["postgresql", "mariadb"], indirect=True)
+@pytest.mark.parametrize("backend", ["postgresql", "mariadb", "mysql"], indirect=True)
 @pytest.mark.parametrize("name", ["checkin", "checkout"])
 async def test_a_listener_of_the_pool_may_await_something(fresh_url: str, name: str):
     storage = Provider(url=fresh_url, pool_size=2)
@@ -179,14 +181,14 @@ async def cut_off_others(provider: Provider) -> None:
 
     def cut_off(connection: Connection) -> None:
         others = connection.exec_driver_sql(KILL_OTHERS[connection.dialect.name]).scalars().all()
-        if connection.dialect.name == "mariadb":
+        if connection.dialect.name in ("mariadb", "mysql"):
             for other in others:
                 connection.exec_driver_sql(f"KILL {other:d}")
 
     await provider._database.run(cut_off)
 
 
-@pytest.mark.parametrize("backend", ["postgresql", "mariadb"], indirect=True)
+@pytest.mark.parametrize("backend", ["postgresql", "mariadb", "mysql"], indirect=True)
 @pytest.mark.parametrize("watch", [False, True], ids=["fast", "ordinary"])
 async def test_no_caller_notices_that_every_connection_was_cut_off(fresh_url: str, watch: bool):
     storage, other = Provider(url=fresh_url), Provider(url=fresh_url)
@@ -212,7 +214,7 @@ async def test_no_caller_notices_that_every_connection_was_cut_off(fresh_url: st
     await other.close()
 
 
-@pytest.mark.parametrize("backend", ["postgresql", "mariadb"], indirect=True)
+@pytest.mark.parametrize("backend", ["postgresql", "mariadb", "mysql"], indirect=True)
 @pytest.mark.parametrize("watch", [False, True], ids=["fast", "ordinary"])
 async def test_a_connection_that_was_idle_for_long_is_looked_at_before_it_is_used(
     fresh_url: str, watch: bool, monkeypatch: pytest.MonkeyPatch
@@ -233,7 +235,7 @@ async def test_a_connection_that_was_idle_for_long_is_looked_at_before_it_is_use
     await other.close()
 
 
-@pytest.mark.parametrize("backend", ["postgresql", "mariadb"], indirect=True)
+@pytest.mark.parametrize("backend", ["postgresql", "mariadb", "mysql"], indirect=True)
 @pytest.mark.parametrize(
     "engine_options",
     [
@@ -258,7 +260,7 @@ async def test_the_fast_path_works_with_the_options_of_the_pool(
     await storage.close()
 
 
-@pytest.mark.parametrize("backend", ["postgresql", "mariadb"], indirect=True)
+@pytest.mark.parametrize("backend", ["postgresql", "mariadb", "mysql"], indirect=True)
 @pytest.mark.parametrize("watch", [False, True], ids=["fast", "ordinary"])
 async def test_callers_that_wait_for_a_connection_get_one_in_turn(fresh_url: str, watch: bool):
     # With one connection each turn is everybody's; with more, a slow one would hold its caller up.

@@ -12,7 +12,7 @@ from tests.calls import single_statement_calls
 from tests.relay import Relay
 
 
-@pytest.mark.parametrize("backend", ["postgresql", "mariadb"], indirect=True)
+@pytest.mark.parametrize("backend", ["postgresql", "mariadb", "mysql"], indirect=True)
 @pytest.mark.parametrize("watch", [False, True], ids=["fast", "ordinary"])
 async def test_a_call_of_one_statement_asks_the_server_once(
     relayed: Provider, relay: Relay, watch: bool
@@ -32,7 +32,7 @@ async def test_a_call_of_one_statement_asks_the_server_once(
     assert asked == dict.fromkeys(calls, 1)
 
 
-@pytest.mark.parametrize("backend", ["postgresql", "mariadb"], indirect=True)
+@pytest.mark.parametrize("backend", ["postgresql", "mariadb", "mysql"], indirect=True)
 async def test_a_call_of_two_statements_is_seen_to_ask_twice(relayed: Provider, relay: Relay):
     def ask_twice(connection: Any) -> None:
         for _ in range(2):

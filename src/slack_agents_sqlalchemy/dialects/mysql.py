@@ -30,6 +30,10 @@ _FAULTS = {
     2005: Fault.UNAVAILABLE,  # unknown host
     2006: Fault.UNAVAILABLE,  # server has gone away
     2013: Fault.UNAVAILABLE,  # connection lost during a query
+    4031: Fault.UNAVAILABLE,  # the server closed a connection that was idle for long (MySQL)
+    3169: Fault.UNAVAILABLE,  # session was killed (the same)
+    1203: Fault.UNAVAILABLE,  # too many connections of this user
+    1226: Fault.UNAVAILABLE,  # the same, by a limit of its account
     2055: Fault.UNAVAILABLE,  # connection lost
     5013: Fault.UNAVAILABLE,  # read error (MariaDB Connector/C)
     5014: Fault.UNAVAILABLE,  # write error (the same)
@@ -38,8 +42,15 @@ _FAULTS = {
     1049: Fault.NO_DATABASE,
     1290: Fault.UNAVAILABLE,  # read-only: another server is the primary now
     1836: Fault.UNAVAILABLE,  # the same, MySQL
+    1792: Fault.UNAVAILABLE,  # the same, by the transaction's access mode
     1142: Fault.ACCESS_REFUSED,  # no right on the table
     1698: Fault.ACCESS_REFUSED,  # wrong way to authenticate
+    1130: Fault.ACCESS_REFUSED,  # no right to connect from this host
+    1820: Fault.ACCESS_REFUSED,  # the password has expired
+    1862: Fault.ACCESS_REFUSED,  # the same, told at the login
+    3118: Fault.ACCESS_REFUSED,  # the account is locked
+    4151: Fault.ACCESS_REFUSED,  # the same, MariaDB
+    3159: Fault.ACCESS_REFUSED,  # the server requires TLS
     1153: Fault.UNAVAILABLE,  # packet too large: the server closes the connection
     2020: Fault.UNAVAILABLE,  # the same, of the client library
     1047: Fault.UNAVAILABLE,  # the node is no part of its cluster (Galera)
@@ -47,8 +58,11 @@ _FAULTS = {
     1020: Fault.CONFLICT,  # a row changed since it was read (MariaDB's snapshot isolation)
     1180: Fault.UNAVAILABLE,  # error at the commit: a cluster's node lost the others meanwhile
     1205: Fault.LOCKED,  # lock wait timeout; Galera: the node lags behind the others
+    3572: Fault.LOCKED,  # a lock that NOWAIT does not wait for (MySQL)
+    3101: Fault.CONFLICT,  # rolled back at the commit: another member of the group won (MySQL)
     1021: Fault.FULL,  # disk full
     1114: Fault.FULL,  # the table is full
+    1317: Fault.TIMED_OUT,  # the statement was killed
     1969: Fault.TIMED_OUT,  # max_statement_time (MariaDB)
     3024: Fault.TIMED_OUT,  # max_execution_time (MySQL)
 }
@@ -57,18 +71,20 @@ _FAULTS = {
 # changes at this moment.
 _OVERTAKEN = (1050, 1060, 1061, 1062, 1091, 1684)
 
+_NO_NUMBER = -1  # of an error that MySQL Connector found itself
+
 _PORT = 3306
 
 _TOO_LARGE = (1153, 2020)
 
 _LOCK_WAIT = 0.8  # of the time that a call may take
 
+_NO_LIMIT = 2**63 - 1  # SeekDB takes no larger one
 
-# A session of this user in this database that runs a statement.
-_RUNNING = text(
-    "SELECT id FROM information_schema.processlist WHERE id = :session AND db = DATABASE()"
-    " AND user = SUBSTRING_INDEX(USER(), '@', 1) AND command <> 'Sleep'"
-)
+
+# What the provider relies on: a value that a column cannot hold is an error, quotes and
+# backslashes are what the drivers take them for, and an empty text is not NULL.
+_SQL_MODE = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION"
 
 _TRUE = ("true", "yes", "on", "y", "t", "1")  # as SQLAlchemy reads it
 
@@ -114,7 +130,7 @@ class AiomysqlCalls:
 
 
 class MySQL(Backend):
-    """MySQL and MariaDB; tested with MariaDB 10.11."""
+    """MySQL and MariaDB."""
 
     default_driver = "aiomysql"
     extra = "mysql"
@@ -140,12 +156,24 @@ class MySQL(Backend):
         named_servers(url, _PORT)  # is there a port that is none?
         return super().complete(url)
 
+    def for_driver(self, url: URL) -> URL:
+        # SQLAlchemy's dialect `mariadb` refuses a MySQL server; `mysql` finds out which one it is.
+        return url.set(drivername=f"mysql+{url.get_driver_name()}")
+
     def connect_arguments(
         self, driver: str, connect_timeout: float, command_timeout: float
     ) -> dict[str, Any]:
+        patience = max(1, round(connect_timeout))
+        if driver == "mysqlconnector":
+            return {"connection_timeout": patience, "sql_mode": _SQL_MODE}
         if driver not in ("aiomysql", "asyncmy", "pymysql", "mysqldb"):
             return {}
-        limits = {"connect_timeout": max(1, round(connect_timeout)), "charset": "utf8mb4"}
+        limits: dict[str, Any] = {
+            "connect_timeout": patience,
+            "charset": "utf8mb4",
+            # The asyncio drivers write it into their statement as it is.
+            "sql_mode": f"'{_SQL_MODE}'" if driver in ("aiomysql", "asyncmy") else _SQL_MODE,
+        }
         if driver in ("pymysql", "mysqldb"):
             # Nothing else frees a thread whose connection was cut off silently.
             limits["read_timeout"] = limits["write_timeout"] = math.ceil(command_timeout) + 1
@@ -182,7 +210,12 @@ class MySQL(Backend):
         wait = max(1, int(_LOCK_WAIT * info["command_timeout"]))
         cursor.execute(
             "SET SESSION innodb_lock_wait_timeout ="
-            f" LEAST(@@SESSION.innodb_lock_wait_timeout, {wait})"
+            # MySQL 9.7 takes LEAST of the variable for text, and refuses it (error 1232).
+            f" CAST(LEAST(@@SESSION.innodb_lock_wait_timeout, {wait}) AS SIGNED),"
+            # A limit of the server's would cut a history short.
+            f" sql_select_limit = {_NO_LIMIT},"
+            # The table of the revision names none.
+            " default_storage_engine = InnoDB"
         )
         cursor.close()
 
@@ -215,10 +248,14 @@ class MySQL(Backend):
         # The server runs a statement to its end though its client is gone.
         session = _session(driver_connection)
         with connect() as connection:
-            # Behind a proxy the number may be another session's, which is left alone.
-            found = connection.execute(_RUNNING, {"session": session}).scalar()
-            if found is not None:
-                connection.exec_driver_sql(f"KILL {found:d}")
+            own = connection.exec_driver_sql("SELECT CONNECTION_ID()").scalar_one()
+            running = {row[0]: row for row in connection.exec_driver_sql("SHOW PROCESSLIST")}
+            _, user, _, database, *_ = running[own]
+            # Behind a proxy the number may be that of another session, which is left alone.
+            match running.get(session):
+                case (_, name, _, place, command, *_) if (name, place) == (user, database):
+                    if command != "Sleep":
+                        connection.exec_driver_sql(f"KILL {session:d}")
 
     def ascii_type(self, length: int) -> TypeEngine[Any]:
         return VARCHAR(length, charset="ascii", collation="ascii_bin")
@@ -238,6 +275,7 @@ class MySQL(Backend):
             for dialect in ("mysql", "mariadb"):
                 options = table.dialect_options[dialect]
                 options["engine"] = "InnoDB"
+                options["row_format"] = "DYNAMIC"  # the server's default may be one for short rows
                 options["charset"] = "utf8mb4"
                 options["collate"] = "utf8mb4_bin"
 
@@ -298,10 +336,12 @@ class MySQL(Backend):
 
     def classify(self, error: BaseException) -> Fault:
         code = self.error_code(error)
-        if isinstance(code, int):
+        if isinstance(code, int) and code != _NO_NUMBER:
             return _FAULTS.get(code, Fault.OTHER)
         # PyMySQL and aiomysql: client and server no longer agree where a packet begins.
-        return Fault.UNAVAILABLE if type(error).__name__ == "InternalError" else Fault.OTHER
+        # MySQL Connector: the connection was lost.
+        name = "InternalError" if code is None else "OperationalError"
+        return Fault.UNAVAILABLE if type(error).__name__ == name else Fault.OTHER
 
 
 def _session(driver_connection: Any) -> int:
