@@ -288,6 +288,9 @@ class Backend:
 
     # Migrations
 
+    migrates_atomically = False
+    """Whether a migration that is interrupted leaves nothing behind."""
+
     @contextmanager
     def migration_lock(self, connection: Connection, timeout: float) -> Iterator[None]:
         """Keep other processes from migrating meanwhile.
