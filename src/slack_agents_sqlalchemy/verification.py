@@ -104,7 +104,7 @@ def _run_suite(
 ) -> int:
     """Run the tests and return pytest's exit status, which does not tell a signal."""
     status = pytest.main(_arguments(directory, keyword), plugins=[sys.modules[__name__], outcome])
-    if interruption.signal is not None:
+    if outcome.is_interrupted or interruption.signal is not None:
         raise KeyboardInterrupt
     return status
 
@@ -248,6 +248,7 @@ class _Outcome:
     place: _Place  # known when the tests begin
 
     def __init__(self, console: Console, interruption: Interruption) -> None:
+        self.is_interrupted = False
         self._console = console
         self._interruption = interruption
         self._session: pytest.Session | None = None
@@ -306,7 +307,8 @@ class _Outcome:
         self._progress.stop()
 
     def pytest_keyboard_interrupt(self) -> None:
-        """Say no more of what was cut off in the middle: the process ends soon."""
+        """Print nothing about what was interrupted half-way: the process ends soon."""
+        self.is_interrupted = True
         warnings.simplefilter("ignore")
         logging.disable()
         sys.unraisablehook = lambda _: None
