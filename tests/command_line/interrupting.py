@@ -68,6 +68,13 @@ class Running:
     def says(self, text: str) -> bool:
         return any(text in line for lines in self._lines.values() for line in lines)
 
+    def has_open(self, file: Path) -> bool:
+        """Return whether the process has opened a file; SQLite waits for its lock then."""
+        with suppress(OSError):  # it opens and closes others meanwhile
+            opened = Path(f"/proc/{self._process.pid}/fd").iterdir()
+            return any(each.readlink() == file for each in opened)
+        return False
+
     def wait_until(self, is_so: Callable[[], bool]) -> None:
         deadline = time.monotonic() + SECONDS
         while not is_so():
