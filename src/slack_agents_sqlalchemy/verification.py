@@ -306,8 +306,10 @@ class _Outcome:
     def pytest_sessionfinish(self) -> None:
         self._progress.stop()
 
-    def pytest_keyboard_interrupt(self) -> None:
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Print nothing about what was interrupted half-way: the process ends soon."""
+        if isinstance(excinfo.value, pytest.Session.Interrupted):
+            return  # stopped by this class, not by a signal
         self.is_interrupted = True
         warnings.simplefilter("ignore")
         logging.disable()
