@@ -5,19 +5,22 @@ question and goes on.
 """
 
 import asyncio
+import logging
 import os
 import shlex
+import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sqlalchemy import Table, event, inspect
-from sqlalchemy.engine import Connection, Dialect, Inspector
+from sqlalchemy.engine import URL, Connection, Dialect, Inspector
 from sqlalchemy.exc import DBAPIError
 
+from slack_agents_sqlalchemy import interruption
 from slack_agents_sqlalchemy.database import Database
 from slack_agents_sqlalchemy.dialects import Fault, backend, driver_error, lock_error, pause
 from slack_agents_sqlalchemy.errors import (
@@ -26,9 +29,10 @@ from slack_agents_sqlalchemy.errors import (
     SchemaError,
     SchemaOutdatedError,
     SchemaTooNewError,
+    StorageError,
     UnsupportedDatabaseError,
 )
-from slack_agents_sqlalchemy.options import Options, parse_options, parse_url
+from slack_agents_sqlalchemy.options import Options, describe, parse_options, parse_url
 from slack_agents_sqlalchemy.tables import TABLE_PREFIX, VERSION_TABLE, metadata
 
 if TYPE_CHECKING:
@@ -44,6 +48,9 @@ LOCK_TIMEOUT = 60.0  # seconds to wait for another process that migrates
 _LOCK_POLL = 1.0  # seconds of them that one attempt waits, so that a cancelled caller is not kept
 MIGRATION_TIMEOUT = 3600.0  # seconds that a migration may take
 
+_LOG = logging.getLogger(__name__)
+
+_URL_VARIABLE = "DATABASE_URL"
 _TRUTH = {"true": True, "false": False}  # as YAML has it
 
 _ALEMBIC = threading.Lock()
@@ -118,15 +125,49 @@ def require_known(revision: str | None) -> None:
         )
 
 
-def require_head(revision: str | None, options: Options) -> None:
+def require_head(revision: str | None, url: URL, options: Options) -> None:
     """Raise unless the schema is the one that this version works with."""
     require_known(revision)
     if revision != HEAD:
-        state = "has no schema yet" if revision is None else f"is at revision {revision}"
+        place = describe(url)
+        if options.schema is not None:
+            place = f"schema {options.schema!r} of {place}"
+        state = (
+            "has no tables of this package" if revision is None else f"is at revision {revision}"
+        )
         raise SchemaOutdatedError(
-            f"the database {state}, and this version works with revision {HEAD}: "
+            f"{place} {state}, and this version of slack-agents-sqlalchemy works with revision "
+            f"{HEAD}: "
             f"run {_upgrade_command(options)}"
         )
+
+
+def interrupted_upgrade(url: URL) -> str:
+    """Return what is true of the schema after an upgrade that was interrupted."""
+    where = describe(url)
+    if backend(url.get_backend_name()).migrates_atomically:
+        return (
+            f"the schema of {where} is unchanged or upgraded completely; "
+            "slack-agents-db check tells which"
+        )
+    return (
+        f"the schema of {where} may be upgraded in part; "
+        "run slack-agents-db upgrade again, it continues where this one stopped"
+    )
+
+
+def rename_option(message: str, **names: str) -> str:
+    """Return an error's message that speaks of a storage option as the command line names it.
+
+    Args:
+        message: The message.
+        names: What the user wrote, by the name of the storage option.
+    """
+    for option, name in names.items():
+        prefix = f"storage option {option!r}"
+        if message.startswith(prefix):
+            return name + message.removeprefix(prefix)
+    return message
 
 
 def _upgrade_command(options: Options) -> str:
@@ -150,7 +191,7 @@ async def ensure(database: Database, options: Options) -> None:
     if revision == HEAD:
         return
     if options.migrate == "verify":
-        require_head(revision, options)
+        require_head(revision, database.url, options)
     require_known(revision)
     await upgrade(database)
 
@@ -170,20 +211,28 @@ async def upgrade(database: Database) -> None:
     while not _ALEMBIC.acquire(blocking=False):  # noqa: ASYNC110 - other loops may hold it
         await asyncio.sleep(_ALEMBIC_POLL)
     try:
-        await _wait_for_lock(lambda: database.run(_upgrade, timeout=MIGRATION_TIMEOUT))
+        await _wait_for_lock(database, lambda: database.run(_upgrade, timeout=MIGRATION_TIMEOUT))
     finally:
         _ALEMBIC.release()
 
 
-async def _wait_for_lock(migrate: Callable[[], Awaitable[None]]) -> None:
+async def _wait_for_lock(database: Database, migrate: Callable[[], Awaitable[None]]) -> None:
     """Migrate, and try again while another process holds the migration lock."""
     deadline = time.monotonic() + LOCK_TIMEOUT
+    is_reported = False
     while True:
         try:
             return await migrate()
-        except MigrationLockedError as exc:
+        except MigrationLockedError:
             if time.monotonic() > deadline:
-                raise lock_error(LOCK_TIMEOUT) from exc
+                raise lock_error(LOCK_TIMEOUT) from None
+        if not is_reported:
+            is_reported = True
+            _LOG.warning(
+                "waiting for another process that migrates %s, for %g s at most",
+                describe(database.url),
+                LOCK_TIMEOUT,
+            )
 
 
 def _upgrade(connection: Connection) -> None:
@@ -309,19 +358,39 @@ def run_environment(context: Any) -> None:
 
     The connection comes from :func:`upgrade`, or is made from the environment variable
     ``DATABASE_URL`` when alembic's own command line is used, with options of the provider as
-    ``-x schema=agent_one``.
+    ``-x schema=agent_one``. There an error is one line and exit status 1, and a signal is one line
+    and exit status 130 or 143.
 
     Args:
         context: The module ``alembic.context``, which stands for the ``EnvironmentContext``.
     """
-    if context.is_offline_mode():
-        _write_sql(context)
-        return
     connection = context.config.attributes.get("connection")
     if connection is not None:
         _migrate(context, connection)
-        return
-    asyncio.run(_connect_and_migrate(context))
+    elif context.config.cmd_opts is not None:
+        with _alembic_command():
+            _run_as_asked(context, interruption.run)
+    else:
+        _run_as_asked(context, asyncio.run)
+
+
+@contextmanager
+def _alembic_command() -> Iterator[None]:
+    """Report errors and signals as a command does; alembic's CommandError is two lines and 255."""
+    with interruption.interruptible() as command:
+        command.note = "slack-agents-db check tells whether the schema is up to date"
+        try:
+            yield
+        except (StorageError, OSError) as exc:
+            message = rename_option(str(exc), url=_URL_VARIABLE, schema="-x schema")
+            sys.exit(f"Error: {message}")
+
+
+def _run_as_asked(context: Any, run: Callable[[Coroutine[Any, Any, None]], None]) -> None:
+    if context.is_offline_mode():
+        _write_sql(context)
+    else:
+        run(_connect_and_migrate(context))
 
 
 async def _connect_and_migrate(context: "EnvironmentContext") -> None:
@@ -334,11 +403,12 @@ async def _connect_and_migrate(context: "EnvironmentContext") -> None:
     await database.open()
     try:
         await _wait_for_lock(
+            database,
             lambda: database.run(
                 lambda connection: _migrate(context, connection),
                 timeout=MIGRATION_TIMEOUT,
                 once=True,
-            )
+            ),
         )
     finally:
         await database.close()
@@ -354,7 +424,7 @@ def _migrates(context: "EnvironmentContext") -> bool:
 
 
 def _url_from_environment() -> str:
-    url = os.environ.get("DATABASE_URL")
+    url = os.environ.get(_URL_VARIABLE)
     if not url:
         raise ConfigurationError(
             "set the environment variable DATABASE_URL to the database URL, "

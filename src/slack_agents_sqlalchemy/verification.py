@@ -4,31 +4,36 @@ The suite's own conftest takes its fixtures from here, so that both run the test
 """
 
 import asyncio
+import logging
 import os
 import secrets
 import sys
 import tempfile
+import warnings
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import _hypothesis_pytestplugin  # type: ignore[import-untyped]  # no type marker
 import pytest
 import pytest_asyncio.plugin
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
-from sqlalchemy import MetaData, event, inspect
+from sqlalchemy import Column, Integer, MetaData, event, exists, inspect
 from sqlalchemy import Table as DatabaseTable
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.pool import Pool
+from sqlalchemy.schema import CreateTable
 
 from slack_agents_sqlalchemy.database import Database
 from slack_agents_sqlalchemy.dialects import Scratch, backend
-from slack_agents_sqlalchemy.errors import ConfigurationError
-from slack_agents_sqlalchemy.options import Options, describe, parse_url
+from slack_agents_sqlalchemy.errors import ConfigurationError, StorageError
+from slack_agents_sqlalchemy.interruption import Interruption
+from slack_agents_sqlalchemy.options import Options, describe
 from slack_agents_sqlalchemy.provider import Provider
 from slack_agents_sqlalchemy.tables import TABLE_PREFIX, VERSION_TABLE, metadata
 
@@ -36,62 +41,151 @@ type NewProvider = Callable[..., Awaitable[Provider]]
 
 _TABLES = metadata.sorted_tables[::-1]
 
+_PASSED, _FAILED, _WRONG_USAGE, _IN_PART = range(4)  # exit statuses
+_MAX_SAME_ERRORS = 5  # in a row; each may have taken the time to connect
 
-def verify(url: str, console: Console, keyword: str = "") -> bool:
-    """Run the contract suite in a scratch place on a database, and print what came of it.
+
+class _Place(NamedTuple):
+    """Where the suite keeps its tables.
+
+    Attributes:
+        url: The database to connect to.
+        schema: The schema that takes the tables.
+        marker: A table with one row, which only this run knows of; None in memory. A connection
+            that does not see it is somewhere else.
+    """
+
+    url: URL
+    schema: str | None
+    marker: DatabaseTable | None
+
+    def run[T](self, operation: Callable[[Connection], T]) -> T:
+        """Run an operation on a connection that is made as the suite's are."""
+        return _run(self.url, operation, Options(schema=self.schema))
+
+
+def verify(url: URL, console: Console, keyword: str, interruption: Interruption) -> int:
+    """Run the contract suite in a temporary place on a database, and print the result.
 
     Args:
         url: The database; no row in it is touched.
         console: Where to print.
         keyword: As pytest's ``-k``: run the tests whose names match.
+        interruption: What a signal has said, and what it is to be answered.
 
     Returns:
-        Whether there were tests, and all passed.
+        The exit status: 0 all tests passed, 1 some failed, 2 no test matches, 3 not all ran.
 
     Raises:
         StorageError: The database cannot be used, or already holds tables of this package where
-            there is no scratch place.
+            there is no temporary place.
+        KeyboardInterrupt: A signal; nothing is left behind.
     """
     name = f"slack_agents_verify_{secrets.token_hex(4)}"
-    with tempfile.TemporaryDirectory(prefix=name) as directory:
-        parsed = parse_url(url)
-        known = backend(parsed.get_backend_name())
-        scratch = known.scratch(parsed, name, Path(directory))
-        place = f" in {name}" if scratch.drop else ""
-        console.print(f"verifying {describe(parsed)}{place} ...", markup=False, soft_wrap=True)
-        outcome = _Outcome(scratch)
-        with _place(scratch, parsed), _quiet_process(directory):
-            pytest.main(
-                _arguments(Path(directory), keyword), plugins=[sys.modules[__name__], outcome]
-            )
-    return outcome.show(console)
+    outcome = _Outcome(console, interruption)
+    try:
+        with tempfile.TemporaryDirectory(prefix=name) as directory:
+            scratch = backend(url.get_backend_name()).scratch(url, name, Path(directory))
+            where = f" in {name}" if scratch.drop else ""
+            interruption.note = f"{name} may be left behind" if scratch.drop else ""
+            console.print(f"verifying {describe(url)}{where} ...", markup=False, soft_wrap=True)
+            with _create_place(scratch, url, name) as place, _quiet_process(directory):
+                _initialize(place)
+                outcome.place = place
+                status = _run_suite(Path(directory), keyword, outcome, interruption)
+    except KeyboardInterrupt:
+        interruption.note = f"{outcome.counts}; nothing is left behind"
+        raise
+    return outcome.show(status)
+
+
+def _run_suite(
+    directory: Path, keyword: str, outcome: "_Outcome", interruption: Interruption
+) -> int:
+    """Run the tests and return pytest's exit status, which does not tell a signal."""
+    status = pytest.main(_arguments(directory, keyword), plugins=[sys.modules[__name__], outcome])
+    if outcome.is_interrupted or interruption.signal is not None:
+        raise KeyboardInterrupt
+    return status
+
+
+def _initialize(place: _Place) -> None:
+    """Initialize a provider once: a database that it refuses need not be tried further."""
+
+    async def initialize() -> None:
+        provider = Provider(url=place.url, **_provider_options(place))
+        await provider.initialize()
+        await provider.close()
+
+    asyncio.run(initialize())
+
+
+def _provider_options(place: _Place) -> dict[str, Any]:
+    return {} if place.schema is None else {"schema": place.schema}
 
 
 @contextmanager
-def _place(scratch: Scratch, url: URL) -> Iterator[None]:
-    """Make the scratch place, and remove it whatever happens."""
-    in_memory = backend(url.get_backend_name()).is_private_memory(url)
-    if scratch.create is not None:
-        _run(url, lambda connection: connection.exec_driver_sql(str(scratch.create)))
-    elif scratch.url == url and not in_memory:
+def _create_place(scratch: Scratch, url: URL, name: str) -> Iterator[_Place]:
+    """Create the temporary place, and remove it whatever happens.
+
+    Raises:
+        ConfigurationError: There is no such place, or a connection does not lead there.
+    """
+    if backend(url.get_backend_name()).is_private_memory(url):
+        yield _Place(scratch.url, None, None)
+        return
+    if scratch.drop is None and scratch.url == url:
         found = _run(url, _ours)  # or it cannot be reached
-        if found and scratch.schema is None:
+        if found:
             raise ConfigurationError(
                 f"{describe(url)} holds tables of this package already ({', '.join(found)}), and "
-                "no scratch place is known beside them: name an empty database"
+                "no place of its own is known beside them: name an empty database"
             )
+    marker_name = name.removeprefix(TABLE_PREFIX)
+    marker = _marker(marker_name, None)
+    place = _Place(scratch.url, scratch.schema, marker)
     try:
-        yield
+        if scratch.create is not None:
+            _run(url, lambda connection: connection.exec_driver_sql(str(scratch.create)))
+        made = _marker(marker_name, scratch.schema)
+        _run(scratch.url, lambda connection: connection.execute(CreateTable(made)))
+        _run(scratch.url, lambda connection: connection.execute(made.insert(), {"id": 1}))
+        if not place.run(lambda connection: inspect(connection).has_table(marker_name)):
+            raise ConfigurationError(
+                f"connections to {describe(url)} do not use the schema {scratch.schema} that they "
+                "ask for: does a pooler ignore search_path? No table was touched"
+            )
+        yield place
     finally:
+        _remove(scratch, url, marker)
+
+
+def _marker(name: str, schema: str | None) -> DatabaseTable:
+    return DatabaseTable(
+        name,
+        MetaData(),
+        Column("id", Integer, primary_key=True, autoincrement=False),
+        schema=schema,
+    )
+
+
+def _remove(scratch: Scratch, url: URL, marker: DatabaseTable) -> None:
+    try:
         if scratch.drop is not None:
             _run(url, lambda connection: connection.exec_driver_sql(str(scratch.drop)))
-        elif not in_memory:
-            _run(scratch.url, _drop_tables)
+        elif scratch.url == url:
+            _run(url, lambda connection: _drop_tables(connection, marker))
+    except StorageError as exc:
+        left = scratch.drop or f"drop the tables {TABLE_PREFIX}* and {marker.name}"
+        raise StorageError(
+            f"what the tests have made is left behind on {describe(url)}: {exc}. "
+            f"Remove it yourself: {left}"
+        ) from exc
 
 
-def _run(url: URL, operation: Callable[[Connection], Any]) -> Any:
-    async def run() -> Any:
-        database = Database(url, Options())
+def _run[T](url: URL, operation: Callable[[Connection], T], options: Options | None = None) -> T:
+    async def run() -> T:
+        database = Database(url, options or Options())
         await database.open()
         try:
             return await database.run(operation)
@@ -106,29 +200,27 @@ def _ours(connection: Connection) -> list[str]:
     return sorted(name for name in names if name.startswith(TABLE_PREFIX))
 
 
-def _drop_tables(connection: Connection) -> None:
-    for table in (*_TABLES, DatabaseTable(VERSION_TABLE, MetaData())):
+def _drop_tables(connection: Connection, marker: DatabaseTable) -> None:
+    for table in (*_TABLES, DatabaseTable(VERSION_TABLE, MetaData()), marker):
         table.drop(connection, checkfirst=True)
 
 
 @contextmanager
 def _quiet_process(directory: str) -> Iterator[None]:
-    """Keep plug-ins of others away, and files of the tools out of the working directory."""
-    wanted = {
-        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-        "HYPOTHESIS_STORAGE_DIRECTORY": directory,
-    }
-    before = {name: os.environ.get(name) for name in wanted}, sys.dont_write_bytecode
-    os.environ.update(wanted)
+    """Ignore the user's settings of pytest, and write no files to the working directory."""
+    before = dict(os.environ), sys.dont_write_bytecode
+    for name in before[0]:
+        if name.startswith("PYTEST_"):
+            del os.environ[name]
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = directory
     sys.dont_write_bytecode = True
     try:
         yield
     finally:
         sys.dont_write_bytecode = before[1]
-        for name, value in before[0].items():
-            os.environ.pop(name)
-            if value is not None:
-                os.environ[name] = value
+        os.environ.clear()
+        os.environ.update(before[0])
 
 
 def _arguments(directory: Path, keyword: str) -> list[str]:
@@ -145,104 +237,205 @@ def _arguments(directory: Path, keyword: str) -> list[str]:
         *("-c", str(settings), f"--rootdir={root}", f"--confcutdir={suite}"),
         *("--import-mode=importlib", "-o", f"pythonpath={root}"),
         *("-k", keyword),
-        *("-p", "no:terminal", "-p", "no:cacheprovider"),
+        *("-p", "no:terminal", "-p", "no:cacheprovider", "-p", "no:unraisableexception"),
         *("-p", pytest_asyncio.plugin.__name__, "-p", _hypothesis_pytestplugin.__name__),
     ]
 
 
 class _Outcome:
-    """Where the suite runs, and what came of it, by the files of the suite."""
+    """Where the suite runs, its progress, and its result by the files of the suite."""
 
-    def __init__(self, scratch: Scratch) -> None:
-        self.scratch = scratch
+    place: _Place  # known when the tests begin
+
+    def __init__(self, console: Console, interruption: Interruption) -> None:
+        self.is_interrupted = False
+        self._console = console
+        self._interruption = interruption
+        self._session: pytest.Session | None = None
+        self._total = 0
+        self._left_out = 0
+        self._part = ""
         self._passed: Counter[str] = Counter()
+        self._skipped: Counter[str] = Counter()
         self._failed: dict[str, dict[str, str]] = {}
         self._broken: list[str] = []
+        self._same_errors: tuple[type[BaseException], int] | None = None
+        self._stopped = ""
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[failed]}"),
+            console=console,
+            # Drawn between tests: during one, standard output belongs to pytest.
+            auto_refresh=False,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._bar = self._progress.add_task("", failed="")
+
+    @property
+    def _done(self) -> int:
+        failed = sum(map(len, self._failed.values()))
+        return self._passed.total() + self._skipped.total() + failed
+
+    @property
+    def counts(self) -> str:
+        """How many of the tests ran."""
+        return f"{self._done} of {self._total} tests were run"
 
     def pytest_configure(self, config: pytest.Config) -> None:
-        config.stash[_SCRATCH] = self.scratch
+        config.stash[_PLACE] = self.place
         config.addinivalue_line("markers", "durable: opens one database several times")
 
+    @pytest.hookimpl(trylast=True)  # -k comes first
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        url = self.scratch.url
-        if backend(url.get_backend_name()).is_private_memory(url):
-            items[:] = [item for item in items if item.get_closest_marker("durable") is None]
+        if self.place.marker is None:
+            durable = [item for item in items if item.get_closest_marker("durable") is not None]
+            self._left_out = len(durable)
+            items[:] = [item for item in items if item not in durable]
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self._session = session
+        self._total = len(session.items)
+        self._progress.update(self._bar, total=self._total)
+        self._progress.start()
+
+    def pytest_sessionfinish(self) -> None:
+        self._progress.stop()
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Print nothing about what was interrupted half-way: the process ends soon."""
+        if isinstance(excinfo.value, pytest.Session.Interrupted):
+            return  # stopped by this class, not by a signal
+        self.is_interrupted = True
+        warnings.simplefilter("ignore")
+        logging.disable()
+        sys.unraisablehook = lambda _: None
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
             self._broken.append(str(report.longrepr))
 
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        if (part := _part(nodeid)) == self._part:
+            return
+        self._part = part
+        self._progress.update(self._bar, description=part, refresh=True)
+        if self._progress.disable:
+            self._console.print(f"{self._done + 1:>5} of {self._total}: {part}", markup=False)
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        file, _, name = report.nodeid.partition("::")
-        part = Path(file).stem.removeprefix("test_").replace("_", " ")
+        part = _part(report.nodeid)
         if report.failed:
             crash = getattr(report.longrepr, "reprcrash", None)
             reason = crash.message if crash else str(report.longrepr)
+            name = report.nodeid.partition("::")[2]
             self._failed.setdefault(part, {})[name] = reason.splitlines()[0][:300]
-        elif report.when == "call" and report.passed:
+        elif report.skipped:
+            self._skipped[part] += 1
+        elif report.when == "call":
             self._passed[part] += 1
+            self._same_errors = None
 
-    def show(self, console: Console) -> bool:
-        """Print the result, and return whether every test passed."""
+    def pytest_exception_interact(
+        self, call: pytest.CallInfo[object], report: pytest.CollectReport | pytest.TestReport
+    ) -> None:
+        """Stop after the same error again and again; a test that found a difference is none."""
+        if call.excinfo is None or isinstance(report, pytest.CollectReport):
+            return
+        kind = call.excinfo.type
+        if issubclass(kind, AssertionError | pytest.fail.Exception):
+            self._same_errors = None
+            return
+        before = self._same_errors
+        times = before[1] + 1 if before is not None and before[0] is kind else 1
+        self._same_errors = kind, times
+        if times == _MAX_SAME_ERRORS and self._session is not None:
+            self._stopped = f"stopped after {times} times the same error, {kind.__name__}"
+            self._session.shouldstop = self._stopped
+
+    def pytest_runtest_logfinish(self) -> None:
+        failed = sum(map(len, self._failed.values()))
+        self._progress.update(
+            self._bar,
+            completed=self._done,
+            failed=f"[red]{failed} failed[/]" if failed else "",
+            refresh=True,
+        )
+        if self._interruption.signal is not None:  # a test that cancels may have swallowed it
+            raise KeyboardInterrupt
+
+    def show(self, status: int) -> int:
+        """Print the result, and return the exit status.
+
+        Args:
+            status: The exit status of pytest.
+        """
+        if status in (pytest.ExitCode.NO_TESTS_COLLECTED, pytest.ExitCode.USAGE_ERROR):
+            no_match = status == pytest.ExitCode.NO_TESTS_COLLECTED
+            reason = "no name matches the expression of -k" if no_match else "-k is no expression"
+            self._console.print(f"[red]no test was run:[/] {reason}")
+            return _WRONG_USAGE
         table = Table("part of the contract", "passed", "failed")
         for part in sorted(self._passed.keys() | self._failed.keys()):
             failed = len(self._failed.get(part, ()))
             table.add_row(part, str(self._passed[part]), f"[red]{failed}[/]" if failed else "0")
-        console.print(table)
+        self._console.print(table)
         for failures in self._failed.values():
             for name, reason in failures.items():
-                console.print(
+                self._console.print(
                     f"[red]failed:[/] {escape(name)}\n    {escape(reason)}", soft_wrap=True
                 )
         for broken in self._broken:
-            console.print(broken, markup=False)
-        good = bool(self._passed) and not self._failed and not self._broken
-        passed = self._passed.total()
-        console.print(
-            f"[green]all {passed} tests passed[/]"
-            if good
-            else "[red]this database does not serve[/]"
+            self._console.print(broken, markup=False)
+        if self._failed or self._broken or not self._passed:
+            stopped = f"; {self._stopped}" if self._stopped else ""
+            self._console.print(
+                f"[red]this database does not serve[/]: {self.counts}{stopped}", soft_wrap=True
+            )
+            return _FAILED
+        if self._done < self._total or status != pytest.ExitCode.OK:
+            self._console.print(f"[red]not all tests ran:[/] {self.counts}")
+            return _IN_PART
+        skipped = f", {self._skipped.total()} skipped" if self._skipped else ""
+        left_out = f", {self._left_out} left out, as they need a file" if self._left_out else ""
+        self._console.print(
+            f"[green]all {self._passed.total()} tests passed[/]{skipped}{left_out}", soft_wrap=True
         )
-        return good
+        return _PASSED
 
 
-_SCRATCH = pytest.StashKey[Scratch]()
+def _part(nodeid: str) -> str:
+    """Name the part of the contract that a file of the suite is about."""
+    return Path(nodeid.partition("::")[0]).stem.removeprefix("test_").replace("_", " ")
+
+
+_PLACE = pytest.StashKey[_Place]()
 
 
 @pytest.fixture(scope="session")
 def usual_options(request: pytest.FixtureRequest) -> dict[str, object]:
     """Return the options of every provider."""
-    schema = request.config.stash[_SCRATCH].schema
-    return {} if schema is None else {"schema": schema}
-
-
-@pytest.fixture(scope="session")
-def _empty(request: pytest.FixtureRequest, usual_options: dict[str, Any]) -> Callable[[], None]:
-    """Empty the tables of the scratch place."""
-    url = request.config.stash[_SCRATCH].url
-    if backend(url.get_backend_name()).is_private_memory(url):
-        return lambda: None
-
-    async def empty() -> None:
-        provider = Provider(url=url, **usual_options)
-        await provider.initialize()
-        await provider._database.run(_delete_rows)  # noqa: SLF001 - not a call of the contract
-        await provider.close()
-
-    return lambda: asyncio.run(empty())
-
-
-def _delete_rows(connection: Connection) -> None:
-    for table in _TABLES:
-        connection.execute(table.delete())
+    return _provider_options(request.config.stash[_PLACE])
 
 
 @pytest.fixture
-def database_url(request: pytest.FixtureRequest, _empty: Callable[[], None]) -> URL:
+def database_url(request: pytest.FixtureRequest) -> URL:
     """Return the URL of a migrated database without rows."""
-    _empty()
-    scratch = request.config.stash[_SCRATCH]
-    return scratch.url
+    place = request.config.stash[_PLACE]
+    marker = place.marker
+    if marker is not None:
+        place.run(lambda connection: _delete_rows(connection, marker))
+    return place.url
+
+
+def _delete_rows(connection: Connection, marker: DatabaseTable) -> None:
+    """Empty the tables of the place; anywhere else each statement fails, as no marker is there."""
+    for table in _TABLES:
+        connection.execute(table.delete().where(exists(marker.select())))
 
 
 @pytest.fixture

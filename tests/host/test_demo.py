@@ -53,6 +53,25 @@ async def test_the_demo_stays_within_the_terminal(tmp_path: Path, columns: int) 
     assert "'Österreich'" in finished.output
 
 
+async def test_a_narrow_terminal_shows_every_number_of_the_usage(tmp_path: Path) -> None:
+    finished = await run("slack-agents-db", "demo", cwd=tmp_path, COLUMNS="40")
+
+    usage = finished.output.partition("Usage of each conversation")[2].partition(SECTIONS[3])[0]
+    assert max(map(cell_len, usage.splitlines())) <= 40
+    assert usage.count(" tokens in, ") == usage.count(" USD") == len(THREADS) + 1
+    for shown in ("11 messages, 16 tool calls", "78,884 tokens in, 61,518 cached", "2,774 tokens"):
+        assert shown in usage
+
+
+async def test_the_thread_whose_history_is_shown_is_in_the_list_of_threads(tmp_path: Path) -> None:
+    finished = await run("slack-agents-db", "demo", cwd=tmp_path, COLUMNS="120")
+
+    history, _, rest = finished.output.partition("A tool call, looked up")
+    named = re.search("in the thread “(.+?)…?”", history)
+    assert named is not None
+    assert f"\n{named[1]}" in rest
+
+
 @pytest.mark.durable
 async def test_the_framework_finds_what_two_runs_of_the_demo_wrote(
     fresh_url: str, tmp_path: Path

@@ -16,8 +16,12 @@ CHECKOUT = Path(__file__).parents[2]
 pytestmark = pytest.mark.durable
 
 
-def command(program: str, *arguments: str, url: str | None = None) -> tuple[int, str]:
-    environment = {**os.environ, "COLUMNS": "200"} | ({"DATABASE_URL": url} if url else {})
+def command(
+    program: str, *arguments: str, url: str | None = None, **variables: str
+) -> tuple[int, str]:
+    environment = {**os.environ, "COLUMNS": "200", **variables}
+    if url:
+        environment["DATABASE_URL"] = url
     done = subprocess.run(
         [Path(sys.executable).parent / program, *arguments],
         cwd=CHECKOUT,
@@ -42,6 +46,29 @@ def test_alembic_without_a_url_says_what_to_set(monkeypatch: pytest.MonkeyPatch)
     status, output = command("alembic", "upgrade", "head")
     assert status == 1
     assert "set the environment variable DATABASE_URL" in output
+    assert len(output.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("postgresql://someone:sesame@127.0.0.1:1/agents", "someone:***@127.0.0.1:1/agents"),
+        ("nonsense", "DATABASE_URL is not a database URL"),
+    ],
+)
+@pytest.mark.parametrize("arguments", ["upgrade head", "current"])
+def test_an_error_of_alembic_is_one_line(url: str, says: str, arguments: str):
+    status, output = command("alembic", *arguments.split(), url=url)
+    assert status == 1
+    assert says in output
+    assert "sesame" not in output
+    assert len(output.splitlines()) == 1
+
+
+def test_the_package_is_a_command():
+    status, output = command("python", "-m", "slack_agents_sqlalchemy", "--version")
+    assert (status, output.split()[0]) == (0, "slack-agents-sqlalchemy")
+    assert "Usage: slack-agents-db" in command("python", "-m", "slack_agents_sqlalchemy")[1]
 
 
 def test_alembic_writes_the_upgrade_as_sql(fresh_url: str):
@@ -95,20 +122,42 @@ def test_upgrade_current_and_check_tell_where_the_schema_stands(fresh_url: str):
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "status", "said"),
     [
-        ("postgresql://someone:sesame@127.0.0.1:1/agents", "someone:***@127.0.0.1:1/agents"),
-        ("nonsense", "is not a database URL"),
-        ("prologue://somewhere", "SQLAlchemy knows no dialect 'prologue'"),
-        ("", "'url' is missing"),
+        ("postgresql://someone:sesame@127.0.0.1:1/agents", 1, "someone:***@127.0.0.1:1/agents"),
+        ("nonsense", 2, "--url is not a database URL"),
+        ("prologue://somewhere", 2, "SQLAlchemy knows no dialect 'prologue'"),
+        ("", 2, "use --url, or set the environment variable DATABASE_URL"),
     ],
 )
-def test_a_url_of_no_use_is_one_line_that_helps(url: str, said: str):
-    status, output = command("slack-agents-db", "upgrade", "--url", url)
-    assert status == 1
+def test_a_url_of_no_use_is_one_line_that_helps(
+    monkeypatch: pytest.MonkeyPatch, url: str, status: int, said: str
+):
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    found, output = command("slack-agents-db", "upgrade", "--url", url)
+    assert found == status
     assert said in output
     assert "sesame" not in output
     assert len(output.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [("nonsense", "DATABASE_URL is not a database URL"), ("", "no database is named")],
+)
+def test_the_environment_variable_is_named_where_it_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, url: str, said: str
+):
+    monkeypatch.setenv("DATABASE_URL", url)
+    status, output = command("slack-agents-db", "check")
+    assert (status, said in output) == (2, True), output
+
+
+@pytest.mark.parametrize("name", ["", "upgrade", "current", "check", "demo", "verify-backend"])
+def test_the_help_is_not_cut_at_80_columns(name: str):
+    status, output = command("slack-agents-db", *name.split(), "--help", COLUMNS="80")
+    assert status == 0
+    assert "…" not in output
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
@@ -130,6 +179,7 @@ async def test_an_agent_with_a_schema_is_satisfied_by_the_command_that_its_error
     check = ("slack-agents-db", "check", "--schema", "agent_one")
     status, output = command(*check, url=fresh_url)
     assert (status, "--schema agent_one" in output) == (1, True), output
+    assert "schema 'agent_one' of postgresql" in output
 
     status, output = command(*upgrade.split(), url=fresh_url)
     assert status == 0, output
@@ -148,4 +198,6 @@ async def test_an_agent_with_a_schema_is_satisfied_by_the_command_that_its_error
 def test_a_schema_where_there_is_none_is_an_error_that_says_so(fresh_url: str, upgrade: str):
     status, output = command(*upgrade.split(), url=fresh_url)
     assert status == 1
-    assert "storage option 'schema'" in output
+    assert "schema is for PostgreSQL" in output
+    assert "storage option" not in output
+    assert len(output.splitlines()) == 1

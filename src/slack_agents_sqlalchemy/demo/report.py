@@ -1,12 +1,12 @@
 """Turns what the storage gives back into something to read on a terminal (no I/O)."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.highlighter import JSONHighlighter
 from rich.panel import Panel
 from rich.table import Table
@@ -29,6 +29,18 @@ _HOLDS = {
     "slack_agents_oauth_tokens": "sign-ins of users",
     "slack_agents_oauth_clients": "registrations at OAuth servers",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _ByWidth:
+    """A table, and what is shown on a terminal that is too narrow for it."""
+
+    table: RenderableType
+    columns: int
+    narrow: RenderableType
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self.table if options.max_width >= self.columns else self.narrow
 
 
 def heading(number: int, title: str, explanation: str) -> RenderableType:
@@ -165,6 +177,36 @@ def thread_usage(
 
 def usage_table(rows: Sequence[ThreadUsage]) -> RenderableType:
     """Return the usage of each thread and of all together."""
+    return _ByWidth(_usage_table(rows), 72, _usage_list(rows))
+
+
+def _usage_list(rows: Sequence[ThreadUsage]) -> RenderableType:
+    total = ThreadUsage(
+        f"{len(rows)} threads",
+        "all together",
+        messages=sum(row.messages for row in rows),
+        tool_calls=sum(row.tool_calls for row in rows),
+        tokens_in=sum(row.tokens_in for row in rows),
+        tokens_cached=sum(row.tokens_cached for row in rows),
+        tokens_out=sum(row.tokens_out for row in rows),
+        cost=sum(row.cost for row in rows),
+    )
+    return Group(*(Group(*_usage_lines(row), Text()) for row in (*rows, total)))
+
+
+def _usage_lines(row: ThreadUsage) -> Iterator[Text]:
+    yield Text(row.first_words, overflow="ellipsis", no_wrap=True)
+    yield Text(row.where, "dim")
+    yield Text(f"  {_count(row.messages, 'message')}, {_count(row.tool_calls, 'tool call')}")
+    yield Text(f"  {row.tokens_in:,} tokens in, {row.tokens_cached:,} cached")
+    yield Text(f"  {row.tokens_out:,} tokens out, {row.cost:.4f} USD")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _usage_table(rows: Sequence[ThreadUsage]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, show_footer=True, padding=(0, 1, 0, 0))
     table.add_column("Thread\nchannel · users", f"{len(rows)} threads")
     numbers = (
@@ -198,18 +240,25 @@ def usage_table(rows: Sequence[ThreadUsage]) -> RenderableType:
 
 def row_counts(before: Mapping[str, int], after: Mapping[str, int]) -> RenderableType:
     """Return how many rows each table has, and how many of them are new."""
+    return _ByWidth(
+        _row_counts(before, after, explained=True), 72, _row_counts(before, after, explained=False)
+    )
+
+
+def _row_counts(before: Mapping[str, int], after: Mapping[str, int], *, explained: bool) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("Table", no_wrap=True)
     table.add_column("New", justify="right", no_wrap=True)
     table.add_column("Rows", justify="right", no_wrap=True)
-    table.add_column("What it holds")
+    if explained:
+        table.add_column("What it holds")
     for name in sorted(after, key=list(_HOLDS).index):
         rows, new = after[name], after[name] - before[name]
         table.add_row(
             Text(name, "" if rows else "dim"),
             Text(f"+{new:,}", "green") if new else Text("0", "dim"),
             f"{rows:,}",
-            Text(_HOLDS[name], "dim"),
+            *([Text(_HOLDS[name], "dim")] if explained else []),
         )
     return table
 

@@ -1,5 +1,6 @@
 """The demo itself: replay the threads, then show what the database gives back."""
 
+import textwrap
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -93,12 +94,18 @@ async def _show_history(
         report.heading(
             1,
             "What the model sees again",
-            f"The next message in “{replayed.thread.title}” is answered with this history: texts, "
+            # By its first words, as the list of threads below names it.
+            f"The next message in the thread “{_first_words(replayed)}” is answered with this "
+            "history: texts, "
             "images, tool calls and their results. Usage, and files made by tools, stay in the "
             "database. Long content is cut here, for display only.",
         )
     )
     console.print(report.history(messages))
+
+
+def _first_words(replayed: ReplayedThread) -> str:
+    return textwrap.shorten(replayed.thread.turns[0].text, 32, placeholder="…")
 
 
 async def _show_tool_call(

@@ -299,6 +299,9 @@ class Backend:
         """Return the SQL that reads the revision, and finds no row where there is no schema."""
         return f"SELECT version_num FROM {version_table}"  # noqa: S608 - a constant
 
+    migrates_atomically = False
+    """Whether a migration that is interrupted leaves nothing behind."""
+
     @contextmanager
     def migration_lock(self, connection: Connection, timeout: float) -> Iterator[None]:
         """Keep other processes from migrating meanwhile.

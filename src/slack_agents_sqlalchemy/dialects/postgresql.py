@@ -132,6 +132,7 @@ class PostgreSQL(Backend):
     timestamp = TimestampTZ()
     autocommits = True
     is_known = True
+    migrates_atomically = True
     needs = (("postgresql", (9, 5), "INSERT … ON CONFLICT"),)
     inserts_at_once = True
     empty_text_is_null = False
@@ -276,7 +277,12 @@ class PostgreSQL(Backend):
         return Text()
 
     def scratch(self, url: URL, name: str, directory: Path) -> Scratch:
-        return Scratch(url, schema=name, drop=f"DROP SCHEMA IF EXISTS {name} CASCADE")
+        return Scratch(
+            url,
+            schema=name,
+            create=f"CREATE SCHEMA {name}",
+            drop=f"DROP SCHEMA IF EXISTS {name} CASCADE",
+        )
 
     def declare(self, metadata: MetaData) -> None:
         declare_partial_indexes(metadata, "postgresql")

@@ -103,6 +103,7 @@ class SQLite(Backend):
     timestamp = ISOText()
     autocommits = True
     is_known = True
+    migrates_atomically = True
     needs = (("sqlite", (3, 24), "INSERT … ON CONFLICT"),)
     inserts_at_once = True
     empty_text_is_null = False

@@ -1,0 +1,157 @@
+"""Ctrl-C and SIGTERM: a command ends with 130 or 143, says so in one line, and leaves nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, inspect, make_url
+
+from slack_agents_sqlalchemy import Provider
+from tests.command_line.interrupting import (
+    DRIVERS,
+    STATUS,
+    Ended,
+    Running,
+    Silent,
+    interrupt,
+    log_in,
+    migration_lock,
+)
+
+WITH_DRIVERS = [(backend, driver) for backend, drivers in DRIVERS.items() for driver in drivers]
+
+with_drivers = pytest.mark.parametrize(("backend", "driver"), WITH_DRIVERS, indirect=["backend"])
+on_servers = pytest.mark.parametrize("backend", list(DRIVERS), indirect=True)
+both_signals = pytest.mark.parametrize("number", list(STATUS), ids=lambda number: number.name)
+
+
+def require_one_line(ended: Ended, number: signal.Signals) -> str:
+    """Check how a process ended, and return the line that it printed last."""
+    *before, line = ended.errors.splitlines()
+    assert ended.status == STATUS[number], ended
+    assert line.startswith("Interrupted"), ended
+    assert [each for each in before if "waiting for another process" not in each] == []
+    return line
+
+
+def by(url: str, driver: str) -> str:
+    parsed = make_url(url)
+    named = parsed.set(drivername=f"{parsed.get_backend_name()}+{driver}")
+    return named.render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def silent() -> Iterator[Silent]:
+    server = Silent()
+    yield server
+    server.close()
+
+
+@pytest.mark.parametrize(
+    ("backend", "driver"), WITH_DRIVERS, ids=[driver for _, driver in WITH_DRIVERS]
+)
+@pytest.mark.parametrize("command", ["upgrade", "check"])
+def test_connecting_to_a_silent_server_is_interrupted(
+    silent: Silent, backend: str, driver: str, command: str
+):
+    url = f"{backend}+{driver}://someone:sesame@127.0.0.1:{silent.port}/agents"
+    running = Running("slack-agents-db", command, "--url", url)
+    ended = interrupt(running, signal.SIGINT, silent.was_called)
+    assert "sesame" not in require_one_line(ended, signal.SIGINT)
+
+
+@pytest.mark.parametrize("command", ["alembic upgrade head", "slack-agents-db current"])
+@both_signals
+def test_every_road_is_interrupted(silent: Silent, command: str, number: signal.Signals):
+    url = f"postgresql://someone@127.0.0.1:{silent.port}/agents"
+    running = Running(*command.split(), DATABASE_URL=url)
+    require_one_line(interrupt(running, number, silent.was_called), number)
+
+
+@pytest.mark.parametrize("command", ["demo --url", "verify-backend"])
+@both_signals
+def test_demo_and_verification_are_interrupted(
+    silent: Silent, tmp_path: Path, command: str, number: signal.Signals
+):
+    url = f"postgresql://someone@127.0.0.1:{silent.port}/agents"
+    output = ("--output", tmp_path) if "demo" in command else ()
+    running = Running("slack-agents-db", *command.split(), url, *output)
+    require_one_line(interrupt(running, number, silent.was_called), number)
+
+
+@with_drivers
+@both_signals
+def test_waiting_for_the_migration_lock_is_said_and_interrupted(
+    fresh_url: str, driver: str, number: signal.Signals
+):
+    url = by(fresh_url, driver)
+    with migration_lock(fresh_url):
+        running = Running("slack-agents-db", "upgrade", "--url", url)
+        ended = interrupt(
+            running, number, lambda: running.says("waiting for another process that migrates")
+        )
+    line = require_one_line(ended, number)
+    assert ("unchanged or upgraded completely" in line) == fresh_url.startswith("postgresql")
+    assert "60 s at most" in ended.errors
+    assert tables(fresh_url) == []
+
+
+def tables(url: str) -> list[str]:
+    async def ask() -> list[str]:
+        storage = Provider(url=url, migrate="off")
+        await storage.initialize()
+        try:
+            return await storage._database.run(_table_names)
+        finally:
+            await storage.close()
+
+    return asyncio.run(ask())
+
+
+def _table_names(connection: Connection) -> list[str]:
+    return inspect(connection).get_table_names()
+
+
+@on_servers
+def test_a_statement_that_waits_for_a_row_is_interrupted(fresh_url: str, tmp_path: Path):
+    """The demo writes a heartbeat, whose row another transaction holds."""
+    demo = ("slack-agents-db", "demo", "--url", fresh_url, "--output", tmp_path)
+    assert Running(*demo).end().status == 0
+    with closing(log_in(fresh_url)) as other, closing(other.cursor()) as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute("UPDATE slack_agents_heartbeats SET last_ping_pong_time = 1.0")
+        running = Running(*demo)
+        with closing(log_in(fresh_url)) as observer:
+            ended = interrupt(running, signal.SIGTERM, lambda: is_blocked(observer, fresh_url))
+        cursor.execute("ROLLBACK")
+    require_one_line(ended, signal.SIGTERM)
+
+
+def is_blocked(observer: object, url: str) -> bool:
+    question = (
+        "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND"
+        " datname = current_database()"
+        if url.startswith("postgresql")
+        else "SELECT 1 FROM information_schema.processlist WHERE db = DATABASE() AND"
+        " info LIKE 'INSERT%slack_agents_heartbeats%'"
+    )
+    with closing(observer.cursor()) as cursor:
+        cursor.execute(question)
+        return bool(cursor.fetchall())
+
+
+@on_servers
+def test_a_second_signal_ends_the_process_at_once(fresh_url: str):
+    """The thread of a synchronous driver does not end while it waits for the lock."""
+    driver = DRIVERS[make_url(fresh_url).get_backend_name()][-1]
+    with migration_lock(fresh_url):
+        running = Running("slack-agents-db", "upgrade", "--url", by(fresh_url, driver))
+        running.wait_until(lambda: running.says("waiting for another process"))
+        running.send(signal.SIGTERM)
+        running.send(signal.SIGINT)
+        assert running.end().status in STATUS.values()
