@@ -5,6 +5,7 @@ question and goes on.
 """
 
 import asyncio
+import logging
 import os
 import shlex
 import threading
@@ -13,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from sqlalchemy import Table, event, inspect
+from sqlalchemy import Table, event, func, inspect, literal, select, table
 from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.exc import DBAPIError
 
@@ -44,6 +45,17 @@ _TRUTH = {"true": True, "false": False}  # as YAML has it
 
 _ALEMBIC = threading.Lock()
 _ALEMBIC_POLL = 0.02  # seconds
+
+_log = logging.getLogger(__name__)
+
+_BUILT_IN = frozenset(
+    {"conversations", "messages", "agent_heartbeats", "kv_store", "list_store", "oauth_tokens"}
+)
+"""Tables of the framework's built-in providers; together they are nobody else's."""
+
+_BUILT_IN_ROWS = ("conversations", "messages", "kv_store", "list_store", "oauth_tokens")
+_ROWS_COUNTED = 10_000  # of each table: a count of all rows reads the whole table
+_ADVICE_TIMEOUT = 5.0  # seconds that the look for the built-in provider's tables may take
 
 # As it is: a start need compile nothing.
 _VERSION = f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608 - a constant
@@ -124,12 +136,58 @@ async def upgrade(database: Database) -> None:
     while not _ALEMBIC.acquire(blocking=False):  # noqa: ASYNC110 - other loops may hold it
         await asyncio.sleep(_ALEMBIC_POLL)
     try:
-        await database.run(_upgrade, timeout=MIGRATION_TIMEOUT)
+        is_new = await database.run(_upgrade, timeout=MIGRATION_TIMEOUT)
     finally:
         _ALEMBIC.release()
+    if is_new:
+        await _warn_of_built_in_tables(database)
 
 
-def _upgrade(connection: Connection) -> None:
+async def _warn_of_built_in_tables(database: Database) -> None:
+    """Log a warning where an agent leaves rows of the framework's built-in provider behind."""
+    try:
+        rows = await database.run(_count_built_in_rows, timeout=_ADVICE_TIMEOUT)
+    except Exception:  # noqa: BLE001 - advice: any dialect's error here must not fail a start
+        _log.debug("could not look for the tables of the built-in provider", exc_info=True)
+        return
+    if rows:
+        counted = ", ".join(
+            f"{name} ({count:,}{'+' if count == _ROWS_COUNTED else ''})"
+            for name, count in rows.items()
+        )
+        _log.warning(
+            "The tables of slack-agents-sqlalchemy are new and empty, and the same database has "
+            "rows of the framework's built-in storage provider: %s. Nothing was copied: agents "
+            "that switch to this provider start without these conversations. The old tables are "
+            "not changed. See docs/switching.md, 'Switching from the built-in storage'.",
+            counted,
+        )
+
+
+def _count_built_in_rows(connection: Connection) -> dict[str, int]:
+    """Return the built-in provider's tables that have rows, with the number of rows up to a limit.
+
+    They are looked for where this connection looks, and in the schema ``public``, which the
+    built-in provider uses on PostgreSQL while the option ``schema`` names another one.
+    """
+    inspector = inspect(connection)
+    places = [None, *({"public"} & set(inspector.get_schema_names()))]
+    for schema in places:
+        if set(inspector.get_table_names(schema=schema)) >= _BUILT_IN:
+            break
+    else:
+        return {}
+    found = {}
+    for name in _BUILT_IN_ROWS:
+        some = select(literal(1).label("one")).select_from(table(name, schema=schema))
+        rows = some.limit(_ROWS_COUNTED).subquery()
+        if count := connection.execute(select(func.count()).select_from(rows)).scalar_one():
+            found[name] = count
+    return found
+
+
+def _upgrade(connection: Connection) -> bool:
+    """Upgrade the schema, and return whether there was none before."""
     known = backend(connection.dialect.name)
     is_new = _look_for_revision(connection) is None
     if known.is_known:
@@ -140,6 +198,7 @@ def _upgrade(connection: Connection) -> None:
             from slack_agents_sqlalchemy import proof  # see _run_alembic
 
             proof.require_exact_text(connection)
+    return is_new
 
 
 def _migrate_under_lock(connection: Connection, pauses: Iterator[float]) -> None:
