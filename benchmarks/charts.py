@@ -133,7 +133,7 @@ def calls(result: Result) -> Figure:
     beside = axes.get_yaxis_transform()
     for place, name in enumerate(names):
         colour, marker = STYLES.get(name, _OTHER_STYLE)
-        at = 1.03 + 0.07 * place
+        at = 1.03 + 0.09 * place
         points = [
             (relative(one, name, base), row)
             for row, one in enumerate(comparisons)
@@ -275,7 +275,7 @@ def overview(results: dict[str, Result]) -> Figure:
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     figure.legend(
-        *axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False
+        *axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False
     )
     return figure
 
@@ -297,9 +297,9 @@ def _line_of(draw_line: Any, name: str | None) -> None:
 def _ratio_axis(axes: Axes, which: str) -> None:
     axis = axes.xaxis if which == "x" else axes.yaxis
     low, high = axes.get_xlim() if which == "x" else axes.get_ylim()
-    steps = [step * 10.0**power for power in range(-3, 5) for step in (1, 2, 5)]
-    shown = [step for step in steps if low <= step <= high]
-    axis.set_major_locator(FixedLocator(shown if len(shown) < 9 else shown[::3]))
+    few = high < 200 * low
+    steps = [step * 10.0**power for power in range(-3, 5) for step in ((1, 2, 5) if few else (1,))]
+    axis.set_major_locator(FixedLocator([step for step in steps if low <= step <= high]))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(_ratio))
 

@@ -82,7 +82,7 @@ class Results:
 
 
 def _case(comparison: Result) -> str:
-    at = f", {comparison['at']:,} at once" if comparison.get("at") else ""
+    at = f", {comparison['at']:,} threads at once" if comparison.get("at") else ""
     return str(comparison["case"]) + at
 
 

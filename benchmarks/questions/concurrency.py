@@ -1,6 +1,6 @@
 """How much time a turn takes where 1, 5, 20 and 100 threads take turns at once.
 
-Each task opens a thread of its own and takes some turns in it, one after the other, as an agent
+Each task takes some turns in a thread of its own that is open, one after the other, as an agent
 does when that many people write to it. Every provider has the pool that it has by default. The time
 of a turn is that of all divided by their number, and its latency is what one task waits for it.
 """
@@ -52,6 +52,7 @@ async def _race(
 
     async def burst(contender: Contender) -> list[float]:
         threads = [samples.new_thread() for _ in range(at_once)]
+        await samples.fill(samples.conversation(contender.storage, one) for one in threads)
         start = time.perf_counter_ns()
         times = await asyncio.gather(
             *(_task(contender.storage, work, thread) for thread in threads)
@@ -80,7 +81,6 @@ async def _race(
 
 
 async def _task(storage: Storage, work: Work, thread: str) -> list[float]:
-    await samples.conversation(storage, thread)
     times = []
     for number in range(_READS if work is _read else _TURNS):
         start = time.perf_counter_ns()
