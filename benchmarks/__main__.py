@@ -15,8 +15,8 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks import RESULTS, questions, report
-from benchmarks.harness import FULL, QUICK, Session
+from benchmarks import OUTPUT, RESULTS, questions, report
+from benchmarks.harness import FULL, QUICK, Pace, Session
 from slack_agents_sqlalchemy import Provider, StorageError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -49,42 +49,80 @@ def main(
     output: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for JSON and charts. Default: benchmarks/results, with --quick none."
+            help="Folder for JSON and charts. Default: benchmark-output, with --quick none."
         ),
     ] = None,
+    record: Annotated[
+        bool,
+        typer.Option(
+            help="Replace the committed results in benchmarks/results, which the documentation "
+            "is written from."
+        ),
+    ] = False,
 ) -> None:
     """Measure, print a table for each question and database, and keep the numbers as JSON."""
     chosen = [name for name in QUESTIONS if name in (only or QUESTIONS)] or list(QUESTIONS)
     cases = tuple(part for part in only or () if part not in QUESTIONS)
-    folder = output or (None if quick else RESULTS)
+    if record and (quick or output or cases):
+        raise typer.BadParameter("--record takes whole questions: no --quick, --output or case")
+    folder = RESULTS if record else output or (None if quick else OUTPUT)
     console = Console()
-    answered = 0
+    pace = QUICK if quick else FULL
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
-        for one in url or [f"sqlite:///{Path(temporary) / 'benchmark.db'}"]:
-            try:
-                database = asyncio.run(_look_at(one))
-            except StorageError as exc:
-                raise typer.BadParameter(str(exc)) from exc
-            where = " ".join(filter(None, (database["dialect"], database["server_version"])))
-            console.print(f"measuring in the slack_agents_ tables of a {where} database")
-            for name in chosen:
-                title = (QUESTIONS[name].__doc__ or name).partition("\n")[0]
-                with Progress(console=console, transient=True) as progress:
-                    session = Session(one, QUICK if quick else FULL, progress, cases)
-                    asyncio.run(QUESTIONS[name].measure(session))
-                if not session.comparisons:
-                    console.print(f"{name}: nothing to measure here", *session.notes, sep="\n")
-                    continue
-                answered += 1
-                console.print(report.table(title, session))
-                if folder:
-                    file = report.write(folder, report.to_json(name, title, session, database))
-                    console.print(f"written: {file.name}")
+        urls = url or [f"sqlite:///{Path(temporary) / 'benchmark.db'}"]
+        answered = sum(_ask(console, one, chosen, pace, cases, folder) for one in urls)
     if cases and not answered:
         raise typer.BadParameter(f"no question or case is named like {', '.join(cases)}")
-    if answered and folder and find_spec("matplotlib"):
-        charts = importlib.import_module("benchmarks.charts")
-        console.print("drawn:", ", ".join(file.name for file in charts.draw(folder)))
+    if record:
+        console.print("now run: python -m benchmarks.figures && python -m benchmarks.charts")
+    elif answered and folder:
+        _draw(console, folder)
+
+
+def _ask(
+    console: Console,
+    url: str,
+    chosen: list[str],
+    pace: Pace,
+    cases: tuple[str, ...],
+    folder: Path | None,
+) -> int:
+    """Ask the questions of one database, and return how many were answered."""
+    try:
+        database = asyncio.run(_look_at(url))
+    except StorageError as exc:
+        raise typer.BadParameter(str(exc)) from exc
+    where = " ".join(filter(None, (database["dialect"], database["server_version"])))
+    console.print(f"measuring in the slack_agents_ tables of a {where} database")
+    answered = 0
+    for name in chosen:
+        title = (QUESTIONS[name].__doc__ or name).partition("\n")[0]
+        with Progress(console=console, transient=True) as progress:
+            session = Session(url, pace, progress, cases)
+            asyncio.run(QUESTIONS[name].measure(session))
+        if not session.comparisons:
+            reasons = session.notes or [f"no case is named like {', '.join(cases)}"]
+            console.print(f"{name}: not measured: {'; '.join(reasons)}")
+            continue
+        answered += 1
+        console.print(report.table(title, session))
+        if folder:
+            file = report.write(folder, report.to_json(name, title, session, database))
+            console.print(f"written: {_shown(file)}")
+    return answered
+
+
+def _draw(console: Console, folder: Path) -> None:
+    if not find_spec("matplotlib"):
+        console.print("no charts: matplotlib is not installed")
+        return
+    charts = importlib.import_module("benchmarks.charts")
+    for file in charts.draw(folder, folder):
+        console.print(f"drawn: {_shown(file)}")
+
+
+def _shown(file: Path) -> Path:
+    return file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
 
 
 async def _look_at(url: str) -> dict[str, str]:

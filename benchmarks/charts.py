@@ -1,13 +1,15 @@
-"""Charts of the results, as PNG and SVG beside the JSON: ``python -m benchmarks.charts``.
+"""Charts that the documentation shows, drawn from the results: ``python -m benchmarks.charts``.
 
-Colours are of the palette of Okabe and Ito, which people who see colours differently can tell
-apart; each contender has a shape of its own too.
+All have one direction: time relative to a baseline, less is faster. Colours are of the palette of
+Okabe and Ito, which people who see colours differently can tell apart; each implementation has a
+marker of its own too.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,50 +17,55 @@ import matplotlib as mpl
 import typer
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from benchmarks import RESULTS
+from benchmarks import CHARTS, RESULTS
+from benchmarks.figures import (
+    BUILT_IN,
+    OURS,
+    OURS_NORMAL,
+    OVERVIEW_CASES,
+    OVERVIEW_SERIES,
+    Result,
+    relative,
+)
 
-OURS, BUILT_IN, DEFAULTS = "this provider", "built-in", "primitives only"
+DEFAULTS = "primitives only"
 STYLES = {
     OURS: ("#0072B2", "o"),
+    OURS_NORMAL: ("#56B4E9", "^"),
     BUILT_IN: ("#D55E00", "s"),
     DEFAULTS: ("#E69F00", "D"),
-    "openai-agents": ("#009E73", "^"),
-    "google-adk": ("#CC79A7", "v"),
+    "openai-agents": ("#009E73", "v"),
+    "google-adk": ("#CC79A7", "P"),
 }
 _OTHER_STYLE = ("#555555", "s")
 _GREY = "#777777"
 
-#: The calls of the README's chart: the name there, and the case.
-README_CASES = {
-    "read one value": "get",
-    "write one value": "set",
-    "open a known thread": "get_or_create_conversation, existing",
-    "append a text": "append_text_block",
-    "append a file of 100 KB": "append_file_block, 100 KB",
-    "load a history of 100 blocks": "get_message_blocks, 100 blocks",
-    "load a history of 1,000 blocks": "get_message_blocks, 1,000 blocks",
-    "find one of 10,000 items": "query, one of 10,000",
-    "a whole turn of the agent": "agent turn",
-    "20 turns at once": "agent turn, 20 at once",
-    "export 1,000 conversations": "full export of 1,000 conversations",
-}
-_DATABASES = {"postgresql": ("PostgreSQL", "#0072B2"), "sqlite": ("SQLite file", "#56B4E9")}
-
-type Result = dict[str, Any]
+#: What the pages show; charts of other results are drawn on demand.
+SHOWN = (
+    "overview",
+    "built_in-postgresql-asyncpg",
+    "built_in-sqlite-pysqlite",
+    "concurrency-postgresql-asyncpg",
+    "concurrency-sqlite-pysqlite",
+    "growth-postgresql-asyncpg",
+)
 
 
 def main(
     results: Annotated[Path, typer.Option(help="Folder with the JSON.")] = RESULTS,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for all charts. Default: docs/charts, those shown.")
+    ] = None,
 ) -> None:
     """Draw the charts of what was measured before."""
-    for file in draw(results):
+    for file in draw(results, output or CHARTS, None if output else SHOWN):
         print(file.name)
 
 
-def draw(folder: Path) -> Iterator[Path]:
-    """Draw a chart of each result in the folder, and the README's; return the PNG files."""
+def draw(results: Path, output: Path, wanted: Iterable[str] | None = None) -> Iterator[Path]:
+    """Draw the charts of the results in a folder, all by default, and return the PNG files."""
     mpl.use("agg")
     mpl.rcParams.update(
         {
@@ -67,182 +74,204 @@ def draw(folder: Path) -> Iterator[Path]:
             "axes.spines.right": False,
             "axes.edgecolor": _GREY,
             "axes.grid.axis": "both",
+            "axes.axisbelow": True,
             "grid.color": "#e5e5e5",
             "figure.facecolor": "white",
-            "svg.hashsalt": "the same file for the same numbers",
         }
     )
+    output.mkdir(parents=True, exist_ok=True)
+    for name, figure in _figures(results):
+        if wanted is None or name in wanted:
+            file = output / f"{name}.png"
+            figure.savefig(file, dpi=130, metadata={"Software": None})
+            yield file
+
+
+def _figures(results: Path) -> Iterator[tuple[str, Figure]]:
     found: dict[tuple[str, str], Result] = {}
-    for file in sorted(folder.glob("*.json")):
+    for file in sorted(results.glob("*.json")):
         result = json.loads(file.read_text(encoding="utf-8"))
         found[result["benchmark"], result["database"]["dialect"]] = result
         if (figure := chart(result)) is not None:
-            yield save(figure, file.with_suffix(""))
-    pairs = {name: found["built_in", name] for name in _DATABASES if ("built_in", name) in found}
-    if pairs:
-        yield save(readme(pairs), folder / "readme")
+            yield file.stem, figure
+    pairs = {name: result for (kind, name), result in found.items() if kind == "built_in"}
+    if any(case in OVERVIEW_CASES.values() for result in pairs.values() for case in _cases(result)):
+        yield "overview", overview(pairs)
 
 
 def chart(result: Result) -> Figure | None:
-    """Return the chart of a result; there is none where nobody could be compared with."""
+    """Return the chart of a result; there is none where nothing was measured beside it."""
     if result["benchmark"] == "growth":
         return growth(result)
-    if result["benchmark"] == "concurrency":
-        return concurrency(result)
-    alone = all(len(one["contenders"]) == 1 for one in result["comparisons"])
-    return None if alone else calls(result)
+    if baseline(result) is None:
+        return None
+    return concurrency(result) if result["benchmark"] == "concurrency" else calls(result)
 
 
-def save(figure: Figure, file: Path) -> Path:
-    """Write a figure as SVG and PNG, and return the latter."""
-    figure.savefig(file.with_suffix(".svg"), metadata={"Date": None})
-    png = file.with_suffix(".png")
-    figure.savefig(png, dpi=150, metadata={"Software": None})
-    return png
+def baseline(result: Result) -> str | None:
+    """Return the implementation that the others are relative to."""
+    names = _names(result["comparisons"])
+    others = [name for name in names if not name.startswith(OURS)]
+    # Not every other one works on every database: there, this provider is the common measure.
+    return None if not others else OURS if result["benchmark"] == "others" else others[0]
 
 
 def calls(result: Result) -> Figure:
-    """Draw the time of each call by contender, the best ratio on top."""
-    comparisons = sorted(result["comparisons"], key=_part_of_last, reverse=True)
-    comparisons = [one for one in comparisons if one["unit"] == "us"]
-    names = list(dict.fromkeys(name for one in comparisons for name in one["contenders"]))
-    figure = Figure(figsize=(9.5, 1.6 + 0.27 * len(comparisons)), layout="constrained")
+    """Draw the relative time of each call, the least of this provider's on top."""
+    base = baseline(result) or OURS
+    names = [name for name in _names(result["comparisons"]) if name != base]
+    key = names[0] if base == OURS else OURS
+    comparisons = sorted(
+        result["comparisons"],
+        key=lambda one: relative(one, key, base) if key in one["contenders"] else 0,
+        reverse=True,
+    )
+    rows = len(comparisons)
+    figure = Figure(figsize=(9.5, 2.2 + 0.24 * rows), layout="constrained")
     axes = figure.subplots()
-    for row, one in enumerate(comparisons):
-        times = [its["p50"] for its in one["contenders"].values()]
-        axes.plot([min(times), max(times)], [row, row], color="#cccccc", linewidth=2, zorder=1)
-        for place, name in enumerate(names[1:]):
-            if name in one["contenders"]:
-                ratio = one["contenders"][name]["median_ratio_to_first"]
-                axes.text(
-                    1.02 + 0.06 * place,
-                    row,
-                    f"{ratio:,.2f}" if ratio < 10 else f"{ratio:,.0f}",
-                    transform=axes.get_yaxis_transform(),
-                    verticalalignment="center",
-                )
-    for name in names:
+    _line_of(axes.axvline, base)
+    beside = axes.get_yaxis_transform()
+    for place, name in enumerate(names):
         colour, marker = STYLES.get(name, _OTHER_STYLE)
+        at = 1.03 + 0.09 * place
         points = [
-            (one["contenders"][name]["p50"], row)
+            (relative(one, name, base), row)
             for row, one in enumerate(comparisons)
             if name in one["contenders"]
         ]
-        axes.scatter(*zip(*points, strict=True), color=colour, marker=marker, label=name, zorder=2)
-    axes.set_yticks(range(len(comparisons)), [one["case"] for one in comparisons])
-    axes.set_ylim(-0.7, len(comparisons) - 0.3)
-    _time_axis(axes)
+        axes.scatter(*zip(*points, strict=True), color=colour, marker=marker, label=name, zorder=3)
+        axes.plot([at + 0.02], [rows - 0.2], marker, color=colour, transform=beside, clip_on=False)
+        for ratio, row in points:
+            axes.text(at, row, _figure(ratio), transform=beside, va="center")
+    axes.set_yticks(range(rows), [one["case"] for one in comparisons])
+    axes.set_ylim(-0.7, rows - 0.3)
+    axes.set_xscale("log")
+    _ratio_axis(axes, "x")
+    axes.set_xlabel(f"relative to {base} (log scale): less is better")
     axes.grid(axis="x")
-    beside = axes.get_yaxis_transform()
-    for place, name in enumerate(names[1:]):
-        colour, marker = STYLES.get(name, _OTHER_STYLE)
-        top = [1.035 + 0.06 * place], [len(comparisons) - 0.3]
-        axes.plot(*top, marker, color=colour, transform=beside, clip_on=False)
-    axes.text(1.02, -0.9, f"ratio to {names[0]}", transform=beside, color=_GREY, va="top")
-    _head(figure, axes, result, len(names))
+    axes.tick_params(axis="y", length=0)
+    _frame(figure, axes, result)
     return figure
 
 
 def growth(result: Result) -> Figure:
-    """Draw how the time of the calls grows with the blocks in the database."""
-    figure = Figure(figsize=(8, 4.8), layout="constrained")
-    axes = figure.subplots()
+    """Draw how the time of each call grows with the blocks in the database, a panel for each."""
+    cases = _cases(result)
     sizes = sorted({one["at"] for one in result["comparisons"]})
     least = sizes[0] // 10
-    ends = []
-    for name in (DEFAULTS, OURS):
-        colour, marker = STYLES[name]
-        lines: dict[str, list[tuple[int, float]]] = {}
-        for one in result["comparisons"]:
-            if its := one["contenders"].get(name):
-                lines.setdefault(one["case"], [(least, 1.0)]).append((one["at"], its["growth"]))
-        for number, (case, points) in enumerate(lines.items()):
+    columns = min(5, len(cases))
+    rows = -(-len(cases) // columns)
+    figure = Figure(figsize=(2.1 * columns, 2.1 * rows + 1.3), layout="constrained")
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for axes, case in zip(panels, cases, strict=False):
+        _line_of(axes.axhline, None)
+        for name in (DEFAULTS, OURS):
+            points = [(least, 1.0)] + [
+                (one["at"], one["contenders"][name]["growth"])
+                for one in result["comparisons"]
+                if one["case"] == case and name in one["contenders"]
+            ]
+            if len(points) == 1:
+                continue
+            colour, marker = STYLES[name]
             axes.plot(
-                *zip(*points, strict=True),
-                color=colour,
-                marker=marker,
-                markersize=4,
-                linewidth=1.4,
-                label=None if number else f"{name}, {len(lines)} calls",
-                zorder=3 if name == OURS else 2,
+                *zip(*points, strict=True), color=colour, marker=marker, markersize=4, label=name
             )
-            ends.append((points[-1][1], points[-1][0], case, name))
-    highest, at, case, name = max(ends)
-    if highest > 2:
-        axes.annotate(
-            f"{case}, {name}: {highest:,.0f} times",
-            (at, highest),
-            xytext=(-8, 8),
-            textcoords="offset points",
-            horizontalalignment="right",
-        )
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_ylim(bottom=0.4, top=max(3.0, 4 * highest))
-    axes.set_xlabel("blocks in the database")
-    axes.set_ylabel(f"time of a call, as a multiple\nof that with {least:,} blocks")
-    _plain_numbers(axes)
-    axes.grid(visible=True)
-    _head(figure, axes, result, 2)
+            last, ratio = points[-1]
+            axes.annotate(
+                _figure(ratio),
+                (last, ratio),
+                xytext=(0, -13 if name == OURS else 6),
+                textcoords="offset points",
+                ha="right",
+                color=colour,
+                fontsize=8,
+            )
+        axes.set_title("\n".join(textwrap.wrap(case, 22)), fontsize=8)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.grid(visible=True)
+    for axes in panels[len(cases) :]:
+        axes.set_visible(False)
+    panels[0].set_xticks([least, *sizes], [_short(size) for size in (least, *sizes)])
+    panels[0].set_xlim(least / 1.6, sizes[-1] * 2)
+    panels[0].xaxis.set_minor_locator(NullLocator())
+    low, high = panels[0].get_ylim()
+    panels[0].set_ylim(min(low, 0.3), max(high * 2, 4))
+    panels[0].yaxis.set_minor_locator(NullLocator())
+    panels[0].yaxis.set_major_formatter(FuncFormatter(_ratio))
+    for axes in panels[len(cases) - columns : len(cases)]:
+        axes.set_xlabel("blocks in the database", fontsize=8)
+    figure.supylabel(f"relative to {least:,} blocks\n(log scale): less is better", fontsize=9)
+    _frame(figure, panels[0], result)
     return figure
 
 
 def concurrency(result: Result) -> Figure:
-    """Draw how much is done in a second, by how many tasks are at work."""
-    cases = list(dict.fromkeys(one["case"] for one in result["comparisons"]))
-    figure = Figure(figsize=(4.5 * len(cases), 3.8), layout="constrained")
-    for axes, case in zip(figure.subplots(1, len(cases), squeeze=False)[0], cases, strict=True):
+    """Draw the relative time of a turn by how many tasks are at work."""
+    base = baseline(result) or OURS
+    cases = _cases(result)
+    figure = Figure(figsize=(4.5 * len(cases), 4.2), layout="constrained")
+    panels = figure.subplots(1, len(cases), squeeze=False, sharey=True)[0]
+    for axes, case in zip(panels, cases, strict=True):
         comparisons = [one for one in result["comparisons"] if one["case"] == case]
-        for name in comparisons[0]["contenders"]:
-            colour, marker = STYLES[name]
-            points = [(one["at"], one["contenders"][name]["per_second"]) for one in comparisons]
+        _line_of(axes.axhline, base)
+        for name in _names(comparisons):
+            if name == base:
+                continue
+            colour, marker = STYLES.get(name, _OTHER_STYLE)
+            points = [(one["at"], relative(one, name, base)) for one in comparisons]
             axes.plot(*zip(*points, strict=True), color=colour, marker=marker, label=name)
         axes.set_xscale("log")
-        axes.set_xticks([one["at"] for one in comparisons])
-        axes.set_xticks([], minor=True)
-        axes.set_ylim(bottom=0)
-        axes.set_xlabel("at once")
-        axes.set_title(f"{case} a second", fontsize=9)
-        _plain_numbers(axes)
+        axes.set_xticks(levels := [one["at"] for one in comparisons], list(map(str, levels)))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xlabel("threads at once")
+        axes.set_title(case, fontsize=9)
         axes.grid(visible=True)
-    _head(figure, axes, result, 3)
+    panels[0].set_ylim(bottom=0)
+    panels[0].set_ylabel(f"time of one, relative to {base}:\nless is better")
+    _frame(figure, panels[0], result)
     return figure
 
 
-def readme(results: dict[str, Result]) -> Figure:
-    """Draw this provider's time as a part of the built-in provider's, on both databases."""
-    figure = Figure(figsize=(8.2, 5.6), layout="constrained")
-    axes = figure.subplots()
-    height = 0.8 / len(results)
-    for number, (database, result) in enumerate(results.items()):
-        label, colour = _DATABASES[database]
+def overview(results: dict[str, Result]) -> Figure:
+    """Draw this provider's time relative to the built-in provider's."""
+    series = []
+    for database, name, label, colour in OVERVIEW_SERIES:
         ratios = {
-            one["case"]: one["contenders"][OURS]["median_ratio_to_first"]
-            for one in result["comparisons"]
+            one["case"]: relative(one, name, BUILT_IN)
+            for one in results.get(database, {"comparisons": []})["comparisons"]
+            if name in one["contenders"]
         }
-        rows = [
-            (row + (number - (len(results) - 1) / 2) * height, ratios[case])
-            for row, case in enumerate(README_CASES.values())
+        if ratios:
+            series.append((label, colour, ratios))
+    figure = Figure(figsize=(8.2, 1.6 + 0.55 * len(OVERVIEW_CASES)), layout="constrained")
+    axes = figure.subplots()
+    height = 0.8 / len(series)
+    for number, (label, colour, ratios) in enumerate(series):
+        bars = [
+            (row + (number - (len(series) - 1) / 2) * height, ratios[case])
+            for row, case in enumerate(OVERVIEW_CASES.values())
             if case in ratios
         ]
-        if not rows:
+        if not bars:
             continue
-        places, widths = zip(*rows, strict=True)
+        places, widths = zip(*bars, strict=True)
         axes.barh(places, widths, height=height * 0.92, color=colour, label=label)
-        for place, width in rows:
-            axes.text(width + 0.01, place, f"{width:.2f}", verticalalignment="center", fontsize=8)
-    axes.axvline(1, color=STYLES[BUILT_IN][0], linewidth=1.5)
-    axes.text(
-        1.0,
-        -0.75,
-        "the built-in provider",
-        color=STYLES[BUILT_IN][0],
-        horizontalalignment="center",
-    )
-    axes.set_yticks(range(len(README_CASES)), list(README_CASES))
-    axes.set_ylim(len(README_CASES) - 0.5, -0.6)
-    axes.set_xlim(left=0)
-    axes.set_xlabel("time of a call as a part of the built-in provider's: less is faster")
+        for place, width in bars:
+            axes.text(
+                width + 0.01,
+                place,
+                _figure(width),
+                va="center",
+                fontsize=7.5,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
+            )
+    _line_of(axes.axvline, BUILT_IN)
+    axes.set_yticks(range(len(OVERVIEW_CASES)), list(OVERVIEW_CASES))
+    axes.set_ylim(len(OVERVIEW_CASES) - 0.5, -0.6)
+    axes.set_xlim(0, max(1.1, axes.get_xlim()[1]))
+    axes.set_xlabel("time relative to the framework's built-in provider: less is better")
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     figure.legend(
@@ -251,44 +280,62 @@ def readme(results: dict[str, Result]) -> Figure:
     return figure
 
 
-def _part_of_last(comparison: Result) -> float:
-    """Return what part this provider takes of the time of the last of the others."""
-    ratios = {name: its["median_ratio_to_first"] for name, its in comparison["contenders"].items()}
-    ours = ratios.pop(OURS)
-    return float(ours / ratios.popitem()[1]) if ratios else 1.0
+def _cases(result: Result) -> list[str]:
+    return list(dict.fromkeys(one["case"] for one in result["comparisons"]))
 
 
-def _time_axis(axes: Axes) -> None:
-    axes.set_xscale("log")
-    least, most = axes.get_xlim()
-    if most < 100 * least:
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(FuncFormatter(_time))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("median time of a call")
+def _names(comparisons: Iterable[Result]) -> list[str]:
+    return list(dict.fromkeys(name for one in comparisons for name in one["contenders"]))
 
 
-def _time(microseconds: float, _: object = None) -> str:
-    for unit, size in (("s", 1e6), ("ms", 1e3)):
-        if microseconds >= size:
-            return f"{microseconds / size:g} {unit}"
-    return f"{microseconds:g} µs"
+def _line_of(draw_line: Any, name: str | None) -> None:
+    """Draw the line of the baseline, which the legend names."""
+    colour = STYLES.get(name or "", (_GREY, ""))[0]
+    draw_line(1, color=colour, linewidth=1.4, zorder=2, label=name and f"{name} = 1")
 
 
-def _plain_numbers(axes: Axes) -> None:
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(FuncFormatter(lambda number, _: f"{number:,.0f}"))
+def _ratio_axis(axes: Axes, which: str) -> None:
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    low, high = axes.get_xlim() if which == "x" else axes.get_ylim()
+    few = high < 200 * low
+    steps = [step * 10.0**power for power in range(-3, 5) for step in ((1, 2, 5) if few else (1,))]
+    axis.set_major_locator(FixedLocator([step for step in steps if low <= step <= high]))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(_ratio))
 
 
-def _head(figure: Figure, axes: Axes, result: Result, columns: int) -> None:
-    database = result["database"]
+def _ratio(number: float, _: object = None) -> str:
+    return f"{number:,.10g}"
+
+
+def _figure(ratio: float) -> str:
+    digits = 3 if ratio < 0.1 else 2 if ratio < 100 else 0
+    return f"{ratio:,.{digits}f}"
+
+
+def _short(number: int) -> str:
+    for size, unit in ((1_000_000, "M"), (1_000, "k")):
+        if number >= size:
+            return f"{number // size}{unit}"
+    return str(number)
+
+
+def _frame(figure: Figure, axes: Axes, result: Result) -> None:
+    """Add the title, the legend, and what one must know to read the figures."""
+    database, machine = result["database"], result["machine"]
     where = " ".join(filter(None, (database["dialect"], database["server_version"])))
-    figure.suptitle(f"{result['question'].rstrip('.')}\n{where}, {database['driver']}", fontsize=10)
+    counts = [its["n"] for one in result["comparisons"] for its in one["contenders"].values()]
+    n = f"n = {min(counts):,}" + (f" to {max(counts):,}" if max(counts) > min(counts) else "")
+    title = (
+        f"{result['question'].rstrip('.')}\n{where}, {database['driver']}; {n} for each point; "
+        f"{machine['processor']}, {machine['cpus']} CPUs, {result['measured_at'][:10]}"
+    )
+    notes = [note for note in result["notes"] if not note.startswith("copied")]
+    figure.suptitle(
+        "\n".join([title, *(textwrap.shorten(note, 110) for note in notes)]), fontsize=9
+    )
     figure.legend(
-        *axes.get_legend_handles_labels(),
-        loc="outside lower center",
-        ncols=columns,
-        frameon=False,
+        *axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False
     )
 
 

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from slack_agents.storage import postgres, sqlite
 from slack_agents.storage.base import BaseStorageProvider
 from sqlalchemy import Connection, exists, make_url, select, text
 from sqlalchemy.util import greenlet_spawn
 
-from benchmarks.harness import Contender
+from benchmarks.harness import Contender, Session
 from slack_agents_sqlalchemy import Provider
 from slack_agents_sqlalchemy.tables import metadata
 
 OURS = "this provider"
+OURS_NORMAL = "this provider, synchronous=NORMAL"
 BUILT_IN = "built-in"
 DEFAULTS = "primitives only"
 
@@ -30,6 +32,13 @@ _SETTLING = {
     "sqlite": "PRAGMA wal_checkpoint(TRUNCATE)",
 }
 
+#: What says when a write is acknowledged: before or after it is on the disk.
+_DURABILITY = {
+    "postgresql": ("SHOW synchronous_commit", "SHOW fsync"),
+    "sqlite": ("PRAGMA journal_mode", "PRAGMA synchronous"),
+}
+_SYNCHRONOUS = {"1": "NORMAL", "2": "FULL"}
+
 _BUILT_IN_TABLES = (
     "conversations",
     "messages",
@@ -39,7 +48,14 @@ _BUILT_IN_TABLES = (
     "oauth_tokens",
     "oauth_clients",
 )
-_POSTGRESQL_BLOCKS = ("text_blocks", "file_blocks", "tool_blocks", "usage_blocks")
+#: The built-in PostgreSQL provider's tables; the SQLite one has one table of blocks.
+POSTGRESQL_TABLES = (
+    *_BUILT_IN_TABLES,
+    "text_blocks",
+    "file_blocks",
+    "tool_blocks",
+    "usage_blocks",
+)
 
 
 class PrimitivesOnly(Provider):
@@ -64,10 +80,16 @@ class PrimitivesOnly(Provider):
     get_messages_with_blocks = BaseStorageProvider.get_messages_with_blocks
 
 
+def durable(url: str) -> dict[str, Any]:
+    """Return the options with which a power cut takes nothing, as from the built-in provider."""
+    return {"synchronous": "FULL"} if make_url(url).get_backend_name() == "sqlite" else {}
+
+
 @asynccontextmanager
-async def ours(url: str, name: str = OURS) -> AsyncIterator[Contender]:
+async def ours(url: str, name: str = OURS, **options: Any) -> AsyncIterator[Contender]:
     """Open this package's provider, by the name of its defaults without its overrides."""
-    another = partial(PrimitivesOnly if name == DEFAULTS else Provider, url=url)
+    kind = PrimitivesOnly if name == DEFAULTS else Provider
+    another = partial(kind, url=url, **(options or durable(url)))
     provider = another()
     await provider.initialize()
     settling = _SETTLING[provider.engine.dialect.name]
@@ -89,9 +111,24 @@ async def ours(url: str, name: str = OURS) -> AsyncIterator[Contender]:
         for table in metadata.sorted_tables:
             connection.execute(text(settling.format(table.name)))
 
+    async def scalar(question: str) -> Any:
+        found = []
+
+        def ask(connection: Connection) -> None:
+            result = connection.exec_driver_sql(question)
+            found.append(result.scalar() if result.returns_rows else None)
+
+        await run(provider, ask)
+        return found[0]
+
     try:
         yield Contender(
-            name, provider, another, partial(run, provider, empty), partial(run, provider, settle)
+            name,
+            provider,
+            another,
+            scalar,
+            partial(run, provider, empty),
+            partial(run, provider, settle),
         )
     finally:
         await provider.close()
@@ -108,9 +145,34 @@ async def run(provider: Provider, work: Callable[[Connection], None]) -> None:
     await (greenlet_spawn(connected) if engine.dialect.is_async else asyncio.to_thread(connected))
 
 
-def has_built_in(url: str) -> bool:
-    """Return whether the framework has a provider for such a database."""
-    return make_url(url).get_backend_name() in ("postgresql", "sqlite")
+def has_built_in(session: Session) -> bool:
+    """Return whether the framework has a provider for the database, and note where it has none."""
+    name = make_url(session.url).get_backend_name()
+    if name in ("postgresql", "sqlite"):
+        return True
+    session.notes.append(f"{BUILT_IN} is not measured: the framework has no provider for {name}")
+    return False
+
+
+def beside(url: str) -> tempfile.TemporaryDirectory[str]:
+    """Make a temporary folder on the disk of a SQLite database: all are measured on one disk."""
+    database = make_url(url).database
+    is_file = database and ":memory:" not in database and Path(database).parent.is_dir()
+    return tempfile.TemporaryDirectory(dir=Path(database).parent if database and is_file else None)
+
+
+async def note_durability(session: Session, contenders: Iterable[Contender]) -> None:
+    """Note what each database does before it acknowledges a write."""
+    for one in contenders:
+        questions = _DURABILITY.get(make_url(session.url).get_backend_name(), ())
+        answers = [str(await one.scalar(question)) for question in questions]
+        if answers:
+            names = (question.split()[-1] for question in questions)
+            told = ", ".join(
+                f"{name} {_SYNCHRONOUS.get(answer, answer)}"
+                for name, answer in zip(names, answers, strict=True)
+            )
+            session.notes.append(f"{one.name}: {told}")
 
 
 @asynccontextmanager
@@ -120,7 +182,7 @@ async def built_in(url: str) -> AsyncIterator[Contender]:
         async with _postgresql(url) as contender:
             yield contender
         return
-    with tempfile.TemporaryDirectory() as folder:
+    with beside(url) as folder:
         async with _sqlite(Path(folder) / "built-in.db") as contender:
             yield contender
 
@@ -130,22 +192,21 @@ async def _postgresql(url: str) -> AsyncIterator[Contender]:
     another = partial(postgres.Provider, plain(url))
     provider = another()
     await provider.initialize()
-    tables = (*_BUILT_IN_TABLES, *_POSTGRESQL_BLOCKS)
 
     async def empty() -> None:
         filled = [
             table
-            for table in tables
+            for table in POSTGRESQL_TABLES
             if await provider.pool.fetchval(f"SELECT EXISTS (SELECT 1 FROM {table})")
         ]
         if filled:
             await provider.pool.execute(f"TRUNCATE {', '.join(filled)} CASCADE")
 
     async def settle() -> None:
-        await provider.pool.execute(f"VACUUM ANALYZE {', '.join(tables)}")
+        await provider.pool.execute(f"VACUUM ANALYZE {', '.join(POSTGRESQL_TABLES)}")
 
     try:
-        yield Contender(BUILT_IN, provider, another, empty, settle)
+        yield Contender(BUILT_IN, provider, another, provider.pool.fetchval, empty, settle)
     finally:
         await provider.close()
 
@@ -161,11 +222,13 @@ async def _sqlite(file: Path) -> AsyncIterator[Contender]:
             await provider._db.execute(f"DELETE FROM {table}")
         await provider._db.commit()
 
-    async def settle() -> None:
-        await provider._db.commit()
+    async def scalar(question: str) -> Any:
+        async with provider._db.execute(question) as cursor:
+            row = await cursor.fetchone()
+        return row and row[0]
 
     try:
-        yield Contender(BUILT_IN, provider, another, empty, settle)
+        yield Contender(BUILT_IN, provider, another, scalar, empty, provider._db.commit)
     finally:
         await provider.close()
 

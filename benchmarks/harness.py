@@ -75,6 +75,7 @@ class Contender:
         name: What it is called in the results.
         storage: The provider, initialized.
         another: Makes one more provider on the same database.
+        scalar: Runs a statement on its database and returns the first value of the answer.
         empty: Deletes all its rows.
         settle: Brings its database to rest after many writes.
     """
@@ -82,6 +83,7 @@ class Contender:
     name: str
     storage: Storage
     another: Callable[[], Storage]
+    scalar: Callable[[str], Awaitable[Any]]
     empty: Callable[[], Awaitable[None]]
     settle: Callable[[], Awaitable[None]] = nothing
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 from sqlalchemy import Engine
 
 from benchmarks.harness import Comparison, Session
@@ -28,39 +31,55 @@ DISTRIBUTIONS = (
 )
 
 
+#: Sizes of a unit in the unit before it, and its name; a number is shown in the largest that fits.
+_UNITS = {
+    "us": ((1, "µs"), (1000, "ms"), (1000, "s")),
+    "KiB": ((1, "KiB"), (1024, "MiB"), (1024, "GiB")),
+    "bytes": ((1, "bytes"), (1024, "KiB"), (1024, "MiB"), (1024, "GiB")),
+}
+
+
 def table(question: str, session: Session) -> Table:
-    """Return the comparisons as a table, a row for each case; ratios are to the first contender."""
-    first, *others = dict.fromkeys(name for one in session.comparisons for name in one.rounds)
-    caption = "\n".join(("median (95th percentile), of a call in us", *session.notes))
-    drawn = Table(title=question, caption=caption, caption_justify="left")
-    drawn.add_column("case", min_width=24, overflow="fold")
-    drawn.add_column(first, justify="right")
-    for name in others:
-        drawn.add_column(name, justify="right")
-        drawn.add_column("ratio", justify="right", style="bold")
-    drawn.add_column("n", justify="right")
+    """Return the comparisons as a table that fits 80 columns: a line for each implementation.
+
+    Every number carries its unit; ``relative`` is to the first line of the case.
+    """
+    notes = [
+        "relative: median of the rounds' ratios to the first line of the case; less is better",
+        *session.notes,
+    ]
+    caption = "\n".join(notes)
+    drawn = Table(title=question, caption=caption, caption_justify="left", box=SIMPLE_HEAD)
+    drawn.add_column("case\n  implementation", min_width=38)
+    for name in ("median", "p95", "relative", "n"):
+        drawn.add_column(name, justify="right", no_wrap=True, vertical="bottom")
     for comparison in session.comparisons:
-        drawn.add_row(*_row(comparison, first, others))
+        at = f" ({comparison.at:,})" if comparison.at else ""
+        drawn.add_row(Text(comparison.case + at, "bold"))
+        for name, *numbers in _rows(comparison):
+            drawn.add_row(f"  {name}", *numbers)
     return drawn
 
 
-def _row(comparison: Comparison, first: str, others: list[str]) -> list[str]:
-    contenders = comparison.to_json()["contenders"]
-    unit = "" if comparison.unit == "us" else f", {comparison.unit}"
-    row = [comparison.case + unit + (f" ({comparison.at:,})" if comparison.at else "")]
-    for name in (first, *others):
-        its = contenders.get(name)
-        row.append(_cell(its) if its else "")
-        if name != first:
-            row.append(f"{its.get('growth', its['median_ratio_to_first']):,.2f}" if its else "")
-    return [*row, f"{min(its['n'] for its in contenders.values()):,}"]
+def _rows(comparison: Comparison) -> Iterator[tuple[str, ...]]:
+    for name, its in comparison.to_json()["contenders"].items():
+        relative = its.get("growth", its["median_ratio_to_first"])
+        times = (quantity(its[key], comparison.unit) for key in ("p50", "p95"))
+        yield name, *times, f"{relative:,.2f}", f"{its['n']:,}"
+        if "latency_p50" in its:
+            times = (quantity(its[f"latency_{key}"], comparison.unit) for key in ("p50", "p95"))
+            yield f"{name}: latency", *times, "", ""
 
 
-def _cell(numbers: dict[str, float]) -> str:
-    if "per_second" in numbers:
-        latency, most = numbers["latency_p50"] / 1000, numbers["latency_p95"] / 1000
-        return f"{numbers['per_second']:,.0f}/s, each {latency:,.1f} ({most:,.1f}) ms"
-    return f"{numbers['p50']:,.0f} ({numbers['p95']:,.0f})"
+def quantity(number: float, unit: str) -> str:
+    """Return a number of three digits with the largest unit in which it is not below one."""
+    (_, shown), *larger = _UNITS[unit]
+    for size, name in larger:
+        if number < size:
+            break
+        number, shown = number / size, name
+    digits = 0 if number >= 100 or number == int(number) else 1 if number >= 10 else 2
+    return f"{number:,.{digits}f} {shown}"
 
 
 def to_json(name: str, question: str, session: Session, database: dict[str, str]) -> dict[str, Any]:

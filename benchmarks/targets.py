@@ -1,4 +1,4 @@
-"""What was to be reached, and what the results say: ``python -m benchmarks.targets``."""
+"""What was to be reached, and what the results say."""
 
 from __future__ import annotations
 
@@ -6,11 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
-
-from benchmarks import RESULTS
+from typing import Any
 
 OURS, DEFAULTS = "this provider", "primitives only"
 DATABASES = ("postgresql", "mariadb", "sqlite")
@@ -117,16 +113,6 @@ TARGETS = [
 ]
 
 
-def main(
-    results: Annotated[Path, typer.Option(help="Folder with the JSON.")] = RESULTS,
-) -> None:
-    """Print each target beside the figure reached; where there are many, the best and the worst."""
-    print("| ratio | database | at most | reached | missed by |")
-    print("|---|---|---|---|---|")
-    for row in rows(results):
-        print(f"| {' | '.join(row)} |")
-
-
 def rows(folder: Path) -> Iterator[tuple[str, ...]]:
     """Return what, the database, the limit, what was reached, and the cases that missed it."""
     for target in TARGETS:
@@ -140,7 +126,3 @@ def rows(folder: Path) -> Iterator[tuple[str, ...]]:
             shown = f"{worst:.2f}" if len(reached) == 1 else f"{best:.2f} to {worst:.2f}"
             missed = (f"{case} {ratio:.2f}" for case, ratio in reached.items() if ratio > limit)
             yield target.what, database, f"{limit:.2f}", shown, "; ".join(missed)
-
-
-if __name__ == "__main__":
-    typer.run(main)

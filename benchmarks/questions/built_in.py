@@ -1,30 +1,52 @@
 """How this provider compares with the framework's built-in ones, which are hand-written SQL.
 
-Every call of the contract, on the same server or on a SQLite file beside the other's: each provider
-in its own tables. MariaDB has no built-in provider, and is passed over.
+Every call of the contract, on the same server or on SQLite files in one folder: each provider in
+its own tables. Ratios compare equal durability: after a power cut every acknowledged write is
+there. On SQLite this provider is measured a second time with ``synchronous=NORMAL``, where the last
+writes may be lost. MariaDB has no built-in provider.
 """
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from sqlalchemy import make_url
+
 from benchmarks.calls import calls, primitives
-from benchmarks.contenders import built_in, has_built_in, ours
+from benchmarks.contenders import (
+    OURS_NORMAL,
+    beside,
+    built_in,
+    has_built_in,
+    note_durability,
+    ours,
+)
 from benchmarks.harness import Contender, Session, Storage, Timed
 
 INITIALIZE = "initialize, existing schema"
 
 
 async def measure(session: Session) -> None:
-    """Compare the two in all calls."""
-    if not has_built_in(session.url):
+    """Compare them in all calls."""
+    if not has_built_in(session):
         return
     pace = session.pace
-    with session.on_one_cpu():
-        async with built_in(session.url) as theirs, ours(session.url) as mine:
-            contenders = [theirs, mine]
-            await session.compare([*primitives(pace), *calls(pace)], contenders)
-            if session.wants(INITIALIZE):
-                sides = {one.name: _start(one) for one in contenders}
-                await session.race_calls(INITIALIZE, sides)
+    async with AsyncExitStack() as opened:
+        opened.enter_context(session.on_one_cpu())
+        contenders = [
+            await opened.enter_async_context(built_in(session.url)),
+            await opened.enter_async_context(ours(session.url)),
+        ]
+        if make_url(session.url).get_backend_name() == "sqlite":
+            file = Path(opened.enter_context(beside(session.url))) / "normal.db"
+            normal = ours(f"sqlite:///{file}", OURS_NORMAL, synchronous="NORMAL")
+            contenders.append(await opened.enter_async_context(normal))
+        await note_durability(session, contenders)
+        await session.compare([*primitives(pace), *calls(pace)], contenders)
+        if session.wants(INITIALIZE):
+            sides = {one.name: _start(one) for one in contenders}
+            await session.race_calls(INITIALIZE, sides)
 
 
 def _start(contender: Contender) -> Timed:

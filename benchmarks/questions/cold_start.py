@@ -63,7 +63,7 @@ async def measure(session: Session) -> None:
     with tempfile.TemporaryDirectory() as folder:
         async with AsyncExitStack() as opened:
             contenders = [await opened.enter_async_context(ours(session.url))]
-            if has_built_in(session.url):
+            if has_built_in(session):
                 contenders.insert(0, await opened.enter_async_context(built_in(session.url)))
             starts = {one.name: Start(session.url, one, Path(folder)) for one in contenders}
             for one in contenders:

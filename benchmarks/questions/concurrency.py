@@ -1,6 +1,6 @@
-"""How many turns the providers take at once: 1, 5, 20 and 100 threads of talk.
+"""How much time a turn takes where 1, 5, 20 and 100 threads take turns at once.
 
-Each task opens a thread of its own and takes some turns in it, one after the other, as an agent
+Each task takes some turns in a thread of its own that is open, one after the other, as an agent
 does when that many people write to it. Every provider has the pool that it has by default. The time
 of a turn is that of all divided by their number, and its latency is what one task waits for it.
 """
@@ -15,7 +15,7 @@ from functools import partial
 from statistics import median
 
 from benchmarks import samples
-from benchmarks.contenders import DEFAULTS, built_in, has_built_in, ours
+from benchmarks.contenders import DEFAULTS, built_in, has_built_in, note_durability, ours
 from benchmarks.harness import Contender, Session, Storage, percentile_95
 
 LEVELS = (1, 5, 20, 100)
@@ -36,9 +36,10 @@ async def measure(session: Session) -> None:
     async with AsyncExitStack() as opened:
         opened.enter_context(session.on_one_cpu())
         contenders = [await opened.enter_async_context(ours(session.url))]
-        if has_built_in(session.url):
+        if has_built_in(session):
             contenders.insert(0, await opened.enter_async_context(built_in(session.url)))
         contenders.append(await opened.enter_async_context(ours(session.url, DEFAULTS)))
+        await note_durability(session, contenders)
         for name, work in works.items():
             for at_once in levels:
                 await _race(session, name, work, at_once, contenders)
@@ -51,6 +52,7 @@ async def _race(
 
     async def burst(contender: Contender) -> list[float]:
         threads = [samples.new_thread() for _ in range(at_once)]
+        await samples.fill(samples.conversation(contender.storage, one) for one in threads)
         start = time.perf_counter_ns()
         times = await asyncio.gather(
             *(_task(contender.storage, work, thread) for thread in threads)
@@ -79,7 +81,6 @@ async def _race(
 
 
 async def _task(storage: Storage, work: Work, thread: str) -> list[float]:
-    await samples.conversation(storage, thread)
     times = []
     for number in range(_READS if work is _read else _TURNS):
         start = time.perf_counter_ns()

@@ -1,4 +1,4 @@
-"""How the calls grow with the database: from a thousand blocks to a million.
+"""How the time of a call grows with the database, from 1,000 blocks to 1,000,000.
 
 Each call is raced against itself in a small database on the same server, which keeps its thousand
 blocks. Both ways of storing stand in each database with as many blocks: as this provider's rows,
@@ -101,7 +101,9 @@ async def _measure(
                 comparison.further[name] = {"growth": round(growth, 3)}
             if size != sizes[-1] and _seconds(comparison) * 10 > _TOO_LONG:
                 too_long.add(call)
-                session.notes.append(f"{DEFAULTS}: {call} takes too long beyond {size:,} blocks")
+                session.notes.append(
+                    f"{DEFAULTS}: {call} takes too long: not measured beyond {size:,} blocks"
+                )
         for database in (small, large):
             await database.forget(measured)
 

@@ -23,7 +23,7 @@ from sqlalchemy.exc import CompileError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from benchmarks import samples
-from benchmarks.contenders import OURS, ours
+from benchmarks.contenders import OURS, note_durability, ours
 from benchmarks.harness import Contender, Session, Timed
 from benchmarks.samples import ADA, ANSWER, PLAN, QUESTION, TOOL, USAGE
 
@@ -229,7 +229,7 @@ async def measure(session: Session) -> None:
             try:
                 import_module(module)
             except ImportError as exc:
-                session.notes.append(f"{name} is passed over: {exc}")
+                session.notes.append(f"{name} is not measured: {exc}")
                 continue
             engine = await opened.enter_async_context(_tables_of_its_own(session.url))
             try:
@@ -237,9 +237,11 @@ async def measure(session: Session) -> None:
                 await contenders[name].begin("first")
             except CompileError as exc:
                 del contenders[name]
-                session.notes.append(f"{name} does not work on this database: {exc}")
+                session.notes.append(f"{name} is not measured, it fails on this database: {exc}")
         if len(contenders) == 1:
             return
+        await note_durability(session, [mine])
+        session.notes.append("the others: their driver's defaults (SQLite: synchronous FULL)")
         for name, prepare in wanted.items():
             sides = {one: await prepare(sessions) for one, sessions in contenders.items()}
             await mine.settle()

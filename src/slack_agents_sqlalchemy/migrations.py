@@ -211,12 +211,19 @@ async def upgrade(database: Database) -> None:
     while not _ALEMBIC.acquire(blocking=False):  # noqa: ASYNC110 - other loops may hold it
         await asyncio.sleep(_ALEMBIC_POLL)
     try:
-        await _wait_for_lock(database, lambda: database.run(_upgrade, timeout=MIGRATION_TIMEOUT))
+        is_new = await _wait_for_lock(
+            database, lambda: database.run(_upgrade, timeout=MIGRATION_TIMEOUT)
+        )
     finally:
         _ALEMBIC.release()
+    if is_new:
+        # A start that migrates nothing does not pay for the import.
+        from slack_agents_sqlalchemy.built_in_storage import warn_of_rows
+
+        await warn_of_rows(database)
 
 
-async def _wait_for_lock(database: Database, migrate: Callable[[], Awaitable[None]]) -> None:
+async def _wait_for_lock[T](database: Database, migrate: Callable[[], Awaitable[T]]) -> T:
     """Migrate, and try again while another process holds the migration lock."""
     deadline = time.monotonic() + LOCK_TIMEOUT
     is_reported = False
@@ -235,7 +242,8 @@ async def _wait_for_lock(database: Database, migrate: Callable[[], Awaitable[Non
             )
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection) -> bool:
+    """Upgrade the schema, and return whether there was none before."""
     known = backend(connection.dialect.name)
     is_new = _look_for_revision(connection) is None
     if known.is_known:
@@ -246,6 +254,7 @@ def _upgrade(connection: Connection) -> None:
             from slack_agents_sqlalchemy import proof  # see _run_alembic
 
             proof.require_exact_text(connection)
+    return is_new
 
 
 def _migrate_under_lock(connection: Connection, pauses: Iterator[float]) -> None:
