@@ -15,6 +15,8 @@ class Attempt:
     Attributes:
         deadline: The event loop's time at which the call has taken too long.
         writes: Whether the call may change rows.
+        shares_commit: Whether the call is one writing statement on the driver connection, which may
+            run in a transaction with those of other calls.
         connected: It has had a connection.
         connection: The driver connection that it runs on, while it uses one.
         sql: The statement that was sent on the driver connection.
@@ -22,11 +24,24 @@ class Attempt:
         lost: That connection was lost.
     """
 
-    __slots__ = ("_lock", "connected", "connection", "deadline", "lost", "sent", "sql", "writes")
+    __slots__ = (
+        "_lock",
+        "connected",
+        "connection",
+        "deadline",
+        "lost",
+        "sent",
+        "shares_commit",
+        "sql",
+        "writes",
+    )
 
-    def __init__(self, deadline: float = math.inf, *, writes: bool = True) -> None:
+    def __init__(
+        self, deadline: float = math.inf, *, writes: bool = True, shares_commit: bool = False
+    ) -> None:
         self.deadline = deadline
         self.writes = writes
+        self.shares_commit = shares_commit
         self.connection: Any = None
         self.connected = False
         self.sql = ""

@@ -32,7 +32,7 @@ from slack_agents_sqlalchemy.errors import (
     UnsupportedDatabaseError,
 )
 from slack_agents_sqlalchemy.failover import FirstThatServes
-from slack_agents_sqlalchemy.fast_path import FastPath, Row
+from slack_agents_sqlalchemy.fast_path import DriverCalls, FastPath, Row
 from slack_agents_sqlalchemy.identifiers import MAX_CLOCK_ID, next_id
 from slack_agents_sqlalchemy.options import Options, describe
 from slack_agents_sqlalchemy.pooling import (
@@ -132,8 +132,11 @@ class Database:
         serves_any_loop = self.backend.keeps_one_connection and not self._engine.dialect.is_async
         self._loop = None if serves_any_loop else asyncio.get_running_loop()
         self._process = os.getpid()
-        self._runner = self._create_runner(self._engine)
-        self._fast_path = self._create_fast_path(self._engine)
+        calls = self._driver_calls()
+        connections = None if calls is None else self._create_connections(self._engine, calls)
+        self._runner = self._create_runner(self._engine, connections)
+        if calls is not None and connections is not None:
+            self._fast_path = FastPath(self._engine, self.backend, calls, connections)
         self._has_observed_ids = False
         may_hang = (
             self._engine.dialect.is_async
@@ -219,6 +222,7 @@ class Database:
                 lambda: fast.execute(attempt, statement, parameters), attempt
             ),
             runner,
+            shares_commit=True,
         )
 
     async def upsert(
@@ -346,6 +350,7 @@ class Database:
         *,
         once: bool = False,
         writes: bool = True,
+        shares_commit: bool = False,
     ) -> T:
         deadlines = self._deadlines if timeout is None else Deadlines(timeout)
         try:
@@ -354,7 +359,8 @@ class Database:
                 deadline = began + deadlines.limit
 
                 def attempt() -> Awaitable[T]:
-                    return self._try(call, runner, Attempt(deadline, writes=writes))
+                    new = Attempt(deadline, writes=writes, shares_commit=shares_commit)
+                    return self._try(call, runner, new)
 
                 try:
                     return await attempt()
@@ -410,7 +416,19 @@ class Database:
                     f"this package needs {name} {_dotted(oldest)} or newer"
                 )
 
-    def _create_runner(self, engine: Engine) -> Runner:
+    def _driver_calls(self) -> DriverCalls | None:
+        calls: DriverCalls | None = self.backend.driver_calls(self.url.get_driver_name())
+        return calls if self._autocommits else None
+
+    def _create_connections(self, engine: Engine, calls: Any) -> Connections[Any]:
+        if engine.dialect.is_async:
+            pings = bool(self._options.engine_options.get("pool_pre_ping"))
+            return AsyncConnections(engine, self._freshness, pings=pings)
+        if self.backend.keeps_one_connection:
+            return OneConnection(engine, calls)
+        return ThreadConnections(engine, self._freshness)
+
+    def _create_runner(self, engine: Engine, connections: Connections[Any] | None) -> Runner:
         def interrupt(driver_connection: Any) -> None:
             self.backend.interrupt(driver_connection, lambda: connect(engine, self._freshness))
 
@@ -418,21 +436,8 @@ class Database:
         size = 1 if one_connection else self._options.pool_size
         if engine.dialect.is_async:
             return TaskRunner(size, interrupt, keeps_connection=one_connection)
-        return ThreadRunner(size, interrupt, settles=one_connection)
-
-    def _create_fast_path(self, engine: Engine) -> FastPath | None:
-        calls = self.backend.driver_calls(self.url.get_driver_name())
-        if calls is None or not self._autocommits:
-            return None
-        connections: Connections[Any]
-        if engine.dialect.is_async:
-            pings = bool(self._options.engine_options.get("pool_pre_ping"))
-            connections = AsyncConnections(engine, self._freshness, pings=pings)
-        elif self.backend.keeps_one_connection:
-            connections = OneConnection(engine)
-        else:
-            connections = ThreadConnections(engine, self._freshness)
-        return FastPath(engine, self.backend, calls, connections)
+        shared = connections if isinstance(connections, OneConnection) else None
+        return ThreadRunner(size, interrupt, settles=one_connection, transaction=shared)
 
     def _open_runner(self) -> Runner:
         if self._runner is None:

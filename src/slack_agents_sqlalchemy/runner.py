@@ -8,7 +8,7 @@ until it has ended: a write that was given up never takes effect after a later c
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Protocol
@@ -19,6 +19,7 @@ from slack_agents_sqlalchemy.attempts import Attempt, Interrupt
 
 _GRACE = 1.0  # seconds until a call that was given up is interrupted; calls take milliseconds
 _INTERRUPT_TIMEOUT = 3.0  # seconds for asking the server to end a statement
+_LARGEST_GROUP = 256  # calls that share a transaction; the others of a caller wait meanwhile
 _SETTLE_TIMEOUT = 10.0  # seconds for a local file, whose driver always tells what became of a call
 
 
@@ -208,16 +209,18 @@ class _Job[T]:
         """Return whether it was claimed by nobody before."""
         return self._claim.acquire(blocking=False)
 
-    def work(self) -> None:
+    def perform(self) -> _Outcome[T]:
         """Run the function on a worker thread."""
-        if not self.claim():
-            return
         try:
-            outcome = _Outcome(self._function())
+            return _Outcome(self._function())
         except BaseException as exc:  # noqa: BLE001 - whatever it is, it is the caller's
-            outcome = _Outcome(error=exc)
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self.loop.call_soon_threadsafe(self._tell, outcome)
+            return _Outcome(error=exc)
+
+    def tell(self, outcome: _Outcome[T]) -> None:
+        """Give the outcome to the caller; on the event loop."""
+        self._outcome = outcome
+        if not self.ended.done():
+            self.ended.set_result(outcome)
 
     def again(self) -> asyncio.Future[_Outcome[T]]:
         """Return a future of the outcome for a job whose own was cancelled with its caller."""
@@ -226,10 +229,51 @@ class _Job[T]:
             self.ended.set_result(self._outcome)
         return self.ended
 
-    def _tell(self, outcome: _Outcome[T]) -> None:
-        self._outcome = outcome
-        if not self.ended.done():
-            self.ended.set_result(outcome)
+
+type _Ended = tuple[_Job[Any], _Outcome[Any]]
+
+
+def _tell(loop: asyncio.AbstractEventLoop, ended: Sequence[_Ended]) -> None:
+    """Give outcomes to their callers on their event loop."""
+    with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        loop.call_soon_threadsafe(_tell_here, ended)
+
+
+def _tell_here(ended: Sequence[_Ended]) -> None:
+    for job, outcome in ended:
+        job.tell(outcome)
+
+
+class Transaction(Protocol):
+    """A transaction of the one connection of a database, which other calls may share."""
+
+    def begin(self) -> None:
+        """Begin it, as one that writes."""
+        ...
+
+    def is_open(self) -> bool:
+        """Return whether it was neither committed nor rolled back."""
+        ...
+
+    def commit(self) -> bool:
+        """Commit it, or roll it back; return whether all of it is stored."""
+        ...
+
+
+def _commit_together(jobs: Sequence[_Job[Any]], transaction: Transaction) -> Sequence[_Ended]:
+    """Run writes of one statement each in one transaction, each as if it were alone."""
+    try:
+        transaction.begin()
+    except Exception as exc:  # noqa: BLE001 - locked, or the file is gone: it is each caller's
+        return [(job, _Outcome(error=exc)) for job in jobs]
+    ended: list[_Ended] = []
+    for job in jobs:
+        ended.append((job, job.perform()))
+        if not transaction.is_open():  # an error that has rolled back the others too
+            break
+    if transaction.commit():
+        return ended
+    return [(job, job.perform()) for job in jobs]
 
 
 class ThreadRunner:
@@ -240,11 +284,21 @@ class ThreadRunner:
         interrupt: Has the database end what a connection runs.
         settles: Whether a call that took too long always ends soon once it is interrupted, as on a
             local file, so that it can be awaited and its true outcome be told.
+        transaction: In which writes that wait together are run (group commit), for one thread;
+            None where each call commits by itself.
     """
 
-    def __init__(self, threads: int, interrupt: Interrupt, *, settles: bool = False) -> None:
+    def __init__(
+        self,
+        threads: int,
+        interrupt: Interrupt,
+        *,
+        settles: bool = False,
+        transaction: Transaction | None = None,
+    ) -> None:
         self._interrupt = interrupt
         self._settle_timeout = _SETTLE_TIMEOUT if settles else _GRACE
+        self._transaction = transaction
         self._given_up = _GivenUp()
         self._running: set[Attempt] = set()
         self._jobs: SimpleQueue[_Job[Any] | None] = SimpleQueue()
@@ -292,11 +346,44 @@ class ThreadRunner:
         await asyncio.to_thread(end)
 
     def _work(self) -> None:
+        transaction = self._transaction
         while (job := self._jobs.get()) is not None:
-            self._running.add(job.attempt)
-            job.work()
-            self._running.discard(job.attempt)
+            if transaction is None or self._jobs.empty():
+                self._run([job])
+            else:
+                self._run_together([job, *self._take_waiting()], transaction)
             del job  # keep nothing of the caller's while there is no work
+
+    def _run(self, jobs: Sequence[_Job[Any]]) -> None:
+        for job in jobs:
+            if job.claim():
+                self._running.add(job.attempt)
+                _tell(job.loop, [(job, job.perform())])
+                self._running.discard(job.attempt)
+
+    def _take_waiting(self) -> Iterator[_Job[Any]]:
+        for _ in range(_LARGEST_GROUP - 1):
+            if self._jobs.empty():  # only this thread takes from it
+                return
+            job = self._jobs.get()
+            if job is None:
+                self._jobs.put(None)  # the end is for later
+                return
+            yield job
+
+    def _run_together(self, jobs: Sequence[_Job[Any]], transaction: Transaction) -> None:
+        """Run calls that wait together: writes of one statement in one transaction."""
+        self._run([job for job in jobs if not job.attempt.shares_commit])
+        sharing = [job for job in jobs if job.attempt.shares_commit]
+        if len(sharing) == 1:
+            self._run(sharing)
+            return
+        claimed = [job for job in sharing if job.claim()]
+        self._running.update(job.attempt for job in claimed)
+        ended = _commit_together(claimed, transaction)
+        self._running.difference_update(job.attempt for job in claimed)
+        for loop in {job.loop for job in claimed}:  # each is woken once
+            _tell(loop, [one for one in ended if one[0].loop is loop])
 
     def _start_interrupt(self, attempt: Attempt) -> None:
         threading.Thread(target=self._end_statement, args=(attempt,), daemon=True).start()

@@ -94,6 +94,25 @@ class PysqliteCalls:
         """Return False: a file is not closed under its user."""
         return False
 
+    def begin(self, connection: Any) -> None:
+        """Begin a transaction that writes."""
+        connection.execute("BEGIN IMMEDIATE")
+
+    def is_in_transaction(self, connection: Any) -> bool:
+        """Return whether there is a transaction: a full disk, for one, rolls it back."""
+        is_there: bool = connection.in_transaction
+        return is_there
+
+    def commit(self, connection: Any) -> bool:
+        """Commit, or roll back; return whether all of the transaction is stored."""
+        try:
+            connection.execute("COMMIT")
+        except sqlite3.Error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            return False
+        return True
+
 
 class SQLite(Backend):
     """SQLite, by the standard library's driver or by aiosqlite."""

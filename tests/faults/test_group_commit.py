@@ -1,0 +1,113 @@
+"""Writes to an SQLite file that wait together share one transaction, each as if it were alone."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from slack_agents_sqlalchemy import DatabaseFullError, NotFoundError, Provider
+from tests.conftest import NewProvider
+from tests.faults.test_sqlite import held_by_another_process, limit_pages, path_of
+
+pytestmark = pytest.mark.parametrize("backend", ["sqlite-file"], indirect=True)
+
+WRITES = 40
+
+
+async def observed(storage: Provider) -> list[str]:
+    """Make the first insertion, and return the statements that the file is asked from now on."""
+    await storage.append("other", "key", {})
+    statements: list[str] = []
+    pooled = storage.engine.raw_connection()
+    assert pooled.driver_connection is not None
+    pooled.driver_connection.set_trace_callback(statements.append)
+    pooled.close()
+    return statements
+
+
+async def test_writes_that_wait_together_share_a_transaction(
+    database_url: str, new_provider: NewProvider
+):
+    storage = await new_provider()
+    statements = await observed(storage)
+    with held_by_another_process(path_of(database_url)) as release:
+        writing = [
+            asyncio.create_task(storage.append("namespace", "key", {"n": n})) for n in range(WRITES)
+        ]
+        done, _ = await asyncio.wait(writing, timeout=0.3)
+        assert not done
+        statements.clear()
+        release()
+        await asyncio.gather(*writing)
+    assert 0 < statements.count("COMMIT") < WRITES / 2
+    stored = await storage.get_list("namespace", "key")
+    assert [item["n"] for item in stored] == list(range(WRITES))
+
+
+async def test_a_write_alone_needs_no_transaction(new_provider: NewProvider):
+    storage = await new_provider()
+    statements = await observed(storage)
+    await storage.set("namespace", "key", {"n": 1})
+    assert [statement.split()[0] for statement in statements] == ["INSERT"]
+
+
+async def test_a_write_that_fails_takes_no_neighbour_with_it(new_provider: NewProvider):
+    storage = await new_provider()
+    conversation = await storage.get_or_create_conversation("agent", "C1", "1.0", "general")
+    message = await storage.create_message(conversation, "U1", "Ada", "ada")
+    missing = message + 1
+    results = await asyncio.gather(
+        *(
+            storage.append_text_block(missing if n % 3 == 0 else message, str(n))
+            for n in range(WRITES)
+        ),
+        return_exceptions=True,
+    )
+    failed = [n for n, result in enumerate(results) if isinstance(result, NotFoundError)]
+    assert failed == list(range(0, WRITES, 3))
+    assert [result for result in results if result is not None] == [results[n] for n in failed]
+    [(_, blocks)] = await storage.get_message_blocks(conversation)
+    texts = [block["content"]["text"] for block in blocks]
+    assert sorted(texts, key=int) == [str(n) for n in range(WRITES) if n % 3]
+
+
+async def test_a_full_disk_takes_what_does_not_fit_and_nothing_else(
+    database_url: str, new_provider: NewProvider
+):
+    storage = await new_provider()
+    other = await new_provider()
+    await storage.append("namespace", "key", {"n": -1})
+    for _ in range(3):
+        # Room for the small ones; a large one rolls the whole transaction back.
+        pages = (path_of(database_url).stat().st_size // 4096) + 60
+        await limit_pages(storage, pages)
+        before = len(await other.get_list("namespace", "key"))
+        results = await asyncio.gather(
+            *(
+                storage.append("namespace", "key", {"n": n, "text": "x" * (n % 7 == 3) * 1_000_000})
+                for n in range(WRITES)
+            ),
+            return_exceptions=True,
+        )
+        for n, result in enumerate(results):
+            assert isinstance(result, DatabaseFullError if n % 7 == 3 else str), (n, result)
+        stored = {item["id"] for item in (await other.get_list("namespace", "key"))[before:]}
+        assert stored == {result for result in results if isinstance(result, str)}
+
+
+async def test_writes_that_were_cancelled_are_not_stored_after_later_ones(
+    new_provider: NewProvider,
+):
+    storage, other = await new_provider(), await new_provider()
+    for number in range(20):
+        writing = [
+            asyncio.create_task(storage.set("namespace", "key", {"given up": n}))
+            for n in range(WRITES)
+        ]
+        await asyncio.sleep(0)
+        for task in writing[::2]:
+            task.cancel()
+        await asyncio.gather(*writing, return_exceptions=True)
+        await storage.set("namespace", "key", {"n": number})
+        assert await other.get("namespace", "key") == {"n": number}
