@@ -14,7 +14,6 @@ from sqlalchemy import make_url
 from slack_agents_sqlalchemy import Provider
 from slack_agents_sqlalchemy.verification import (  # fixtures of this project's users
     NewProvider,
-    connections_in_use,
     new_provider,
     storage,
 )
@@ -71,7 +70,7 @@ _PARTLY = {
 
 _SERVER_OF = {name: server for name, (server, _) in ROADS.items() if server}
 
-__all__ = ["NewProvider", "connections_in_use", "new_provider", "storage"]
+__all__ = ["NewProvider", "new_provider", "storage"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

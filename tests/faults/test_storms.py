@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import make_url
 
 from slack_agents_sqlalchemy import DatabaseTimeoutError, Provider
+from slack_agents_sqlalchemy.verification import connections_left
 from tests.calls import single_statement_calls
 from tests.load.observer import SETTLED, Observer
 
@@ -79,14 +80,14 @@ async def make_calls_too_slow(storage: Provider, observer: Observer) -> None:
 
 
 async def nothing_remains(
-    storage: Provider, observer: Observer, in_use: set[int], threads: set[threading.Thread]
+    storage: Provider, observer: Observer, threads: set[threading.Thread]
 ) -> None:
     """See that every connection is there and idle, and after closing that no thread is."""
     await asyncio.gather(*(storage.get("namespace", "key") for _ in range(CALLS)))
-    assert in_use == set()
+    assert await connections_left(storage) == 0
     observer.nothing_is_left()
     await asyncio.gather(*(storage.set("namespace", str(n), {"n": n}) for n in range(CALLS)))
-    assert in_use == set()
+    assert await connections_left(storage) == 0
     await storage.close()
     for thread in set(threading.enumerate()) - threads:
         if not thread.name.startswith("asyncio_"):  # the event loop's own, which ends with it
@@ -99,14 +100,13 @@ async def test_callers_that_give_up_leave_nothing_behind(
     database_url: str,
     driver: str,
     observer: Observer,
-    connections_in_use: set[int],
     never_retrieved: list[dict[str, Any]],
 ):
     threads = set(threading.enumerate())
     storage = Provider(url=make_url(database_url).set(drivername=driver))
     await storage.initialize()
     await cancel_callers(storage)
-    await nothing_remains(storage, observer, connections_in_use, threads)
+    await nothing_remains(storage, observer, threads)
     del storage
     gc.collect()
     assert never_retrieved == []
@@ -117,14 +117,13 @@ async def test_calls_that_took_too_long_leave_nothing_behind(
     database_url: str,
     driver: str,
     observer: Observer,
-    connections_in_use: set[int],
     never_retrieved: list[dict[str, Any]],
 ):
     threads = set(threading.enumerate())
     storage = Provider(url=make_url(database_url).set(drivername=driver), command_timeout=LIMIT)
     await storage.initialize()
     await make_calls_too_slow(storage, observer)
-    await nothing_remains(storage, observer, connections_in_use, threads)
+    await nothing_remains(storage, observer, threads)
     del storage
     gc.collect()
     assert never_retrieved == []
