@@ -2,6 +2,7 @@
 
 import re
 import struct
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
@@ -12,14 +13,14 @@ from urllib.parse import urlencode
 from sqlalchemy import ColumnElement, Double, MetaData, Table, Text, bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import TIMESTAMP, insert
 from sqlalchemy.engine import URL, Connection, Dialect
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateSchema
 from sqlalchemy.types import TypeEngine
 
 from slack_agents_sqlalchemy.dialects.columns import Timestamp, declare_partial_indexes
-from slack_agents_sqlalchemy.dialects.faults import Fault, driver_error, sqlstate
+from slack_agents_sqlalchemy.dialects.faults import Fault, sqlstate
 from slack_agents_sqlalchemy.dialects.generic import Backend, Scratch, lock_error
 from slack_agents_sqlalchemy.dialects.servers import named_servers
+from slack_agents_sqlalchemy.dialects.transactions import pause
 from slack_agents_sqlalchemy.dialects.upserts import Upsert, upsert_on_conflict
 from slack_agents_sqlalchemy.errors import (
     AccessRefusedError,
@@ -29,7 +30,8 @@ from slack_agents_sqlalchemy.errors import (
 from slack_agents_sqlalchemy.silence import Probes
 
 _LOCK_KEY = 0x51AC_A6E7_5A1C_0DB1 >> 1  # an arbitrary number, the same in every release
-_LOCK_NOT_AVAILABLE = "55P03"
+_TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(:key)")
+_LOCK_POLL = 0.05  # seconds
 _FEATURE_NOT_SUPPORTED = "0A000"
 
 # How libpq's URLs speak of TLS.
@@ -64,7 +66,7 @@ _FAULTS = {
     "40": Fault.CONFLICT,  # transaction rollback
     "3D000": Fault.NO_DATABASE,
     "42501": Fault.ACCESS_REFUSED,  # insufficient privilege
-    _LOCK_NOT_AVAILABLE: Fault.LOCKED,  # lock_timeout
+    "55P03": Fault.LOCKED,  # lock_timeout
     "57014": Fault.TIMED_OUT,  # query canceled, by statement_timeout or an operator
 }
 
@@ -310,14 +312,7 @@ class PostgreSQL(Backend):
         connection.rollback()
         connection.execution_options(isolation_level="READ COMMITTED")
         try:
-            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {round(timeout * 1000)}")
-            try:
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
-            except DBAPIError as exc:
-                if self.error_code(driver_error(exc)) == _LOCK_NOT_AVAILABLE:
-                    raise lock_error(timeout) from exc
-                raise
-            connection.exec_driver_sql("SET LOCAL lock_timeout = DEFAULT")
+            _take_lock(connection, timeout)
             schema = _lasting_schema(connection)
             # Alembic would find the tables of another agent, further on in the search path.
             is_local = True
@@ -338,6 +333,15 @@ class PostgreSQL(Backend):
             return Fault.UNAVAILABLE
         code = str(self.error_code(error))
         return _FAULTS.get(code) or _FAULTS.get(code[:2]) or Fault.OTHER
+
+
+def _take_lock(connection: Connection, timeout: float) -> None:
+    # The client waits: a server that waits must be asked to cancel when the client is interrupted.
+    deadline = time.monotonic() + timeout
+    while not connection.execute(_TRY_LOCK, {"key": _LOCK_KEY}).scalar():
+        if time.monotonic() > deadline:
+            raise lock_error(timeout)
+        pause(connection, _LOCK_POLL)
 
 
 def _has_stale_plan(error: BaseException) -> bool:
