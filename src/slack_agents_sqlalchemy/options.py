@@ -225,6 +225,7 @@ def _package(error: ImportError, driver: str) -> str:
     module = error.name or driver
     return {
         "MySQLdb": "mysqlclient",
+        "mysql": "mysql-connector-python",
         "psycopg": "psycopg[binary]",
         "psycopg2": "psycopg2-binary",
         "pysqlcipher3": "sqlcipher3-binary",  # the one that SQLAlchemy tries last

@@ -24,7 +24,7 @@ OVERTAKERS = 40
 DRIVERS = {
     "postgresql": ("asyncpg", "psycopg", "psycopg2"),
     "mariadb": ("aiomysql", "asyncmy", "pymysql"),
-    "mysql": ("aiomysql", "asyncmy", "pymysql", "mysqlconnector"),
+    "mysql": ("aiomysql", "asyncmy", "pymysql"),
 }
 
 servers = pytest.mark.parametrize("backend", ["postgresql", "mariadb", "mysql"], indirect=True)
