@@ -126,7 +126,7 @@ def _is_of_arguments(error: BaseException, backend: Backend) -> bool:
     if isinstance(cause, OSError):  # of a certificate, which is a ValueError too
         return False
     of_libpq = isinstance(error, ProgrammingError) and backend.error_code(cause) is None
-    return of_libpq or isinstance(cause, TypeError | ValueError | OverflowError)
+    return of_libpq or isinstance(cause, TypeError | ValueError | OverflowError | AttributeError)
 
 
 def _fault(error: Exception, cause: BaseException, backend: Backend, attempt: Attempt) -> Fault:

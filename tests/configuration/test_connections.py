@@ -223,3 +223,19 @@ def test_a_certificate_that_is_refused_stays_the_cause_and_a_password_that_canno
     assert presentable(refused, backend("postgresql")) is refused
     unwritable = UnicodeEncodeError("latin-1", "sesame\N{KEY}", 6, 7, "ordinal not in range(256)")
     assert presentable(unwritable, backend("mysql")) is None
+
+
+@pytest.mark.parametrize(
+    ("url", "arguments"),
+    [
+        ("mysql+mysqlconnector://u:sesame@127.0.0.1:1/a?compresss=true", {}),
+        ("postgresql://u:sesame@127.0.0.1:1/a", {"host": 8}),
+    ],
+)
+async def test_an_argument_that_a_driver_fails_on_is_a_configuration_error(
+    url: str, arguments: dict[str, object]
+):
+    """These drivers raise an AttributeError."""
+    storage = Provider(url=url, connect_args=arguments)
+    with pytest.raises(ConfigurationError, match="look at"):
+        await storage.initialize()

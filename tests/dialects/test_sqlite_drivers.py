@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import sqlite3
 import sys
+import threading
+import time
 import traceback
 from pathlib import Path
 from types import SimpleNamespace
@@ -121,3 +123,17 @@ def test_without_sqlcipher_the_error_names_the_package_that_is_maintained(
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(DriverMissingError, match="pip install 'sqlcipher3-binary'"):
         Provider(url="sqlite+pysqlcipher://:passphrase@/agents.db")
+
+
+async def test_aiosqlite_that_cannot_open_a_file_leaves_no_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Such a thread reports to the event loop, which may be closed by then: a traceback."""
+    core = pytest.importorskip("aiosqlite.core")
+    monkeypatch.setattr(core.LOG, "debug", lambda *_: time.sleep(0.2))  # the thread is late
+    before = set(threading.enumerate())
+    storage = Provider(url=f"sqlite+aiosqlite:///{tmp_path / 'nowhere' / 'agents.db'}")
+    with pytest.raises(ConnectionError):
+        await storage.initialize()
+    late = [thread for thread in set(threading.enumerate()) - before if "_worker" in thread.name]
+    assert not [thread for thread in late if "connection" in thread.name]

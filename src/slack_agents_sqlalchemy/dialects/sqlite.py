@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
 
@@ -44,6 +45,7 @@ _FAULTS = {
     sqlite3.SQLITE_FULL: Fault.FULL,
 }
 
+_THREAD_ENDS = 5.0  # seconds that aiosqlite's thread may take to end after it has failed to connect
 _LONGEST_WAIT = 30.0  # seconds for a lock, by a driver that is not known
 
 # Drivers that take the arguments of the standard library's ``sqlite3.connect``.
@@ -175,7 +177,8 @@ class SQLite(Backend):
             return {"isolation_level": None}
         if driver not in _SQLITE3_DRIVERS:
             return {}
-        return {"check_same_thread": False, "timeout": _BUSY_TIMEOUT}
+        of_driver = {"async_creator_fn": _connect_aiosqlite} if driver == "aiosqlite" else {}
+        return {"check_same_thread": False, "timeout": _BUSY_TIMEOUT, **of_driver}
 
     def prepare_connection(self, dbapi_connection: Any, info: dict[str, Any]) -> None:
         cursor = dbapi_connection.cursor()
@@ -375,6 +378,20 @@ def _retry_while_busy(connection: Connection, statement: str, deadline: float) -
             if code & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             pause(connection, 0.01)
+
+
+async def _connect_aiosqlite(*args: Any, **arguments: Any) -> Any:
+    """Connect as SQLAlchemy does; a failure leaves no thread that reports to a closed loop."""
+    import aiosqlite
+
+    connection: Any = aiosqlite.connect(*args, **arguments)
+    thread = connection if isinstance(connection, Thread) else connection._thread  # noqa: SLF001
+    thread.daemon = True
+    try:
+        return await connection
+    except BaseException:
+        thread.join(_THREAD_ENDS)  # aiosqlite has told it to stop, and does not wait
+        raise
 
 
 def _hide_parameters(record: logging.LogRecord) -> bool:
