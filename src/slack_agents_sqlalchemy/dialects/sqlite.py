@@ -1,5 +1,6 @@
 """SQLite, as a file or in memory."""
 
+import asyncio
 import logging
 import os
 import sqlite3
@@ -390,7 +391,8 @@ async def _connect_aiosqlite(*args: Any, **arguments: Any) -> Any:
     try:
         return await connection
     except BaseException:
-        thread.join(_THREAD_ENDS)  # aiosqlite has told it to stop, and does not wait
+        # aiosqlite has told it to stop, and does not wait.
+        await asyncio.to_thread(thread.join, _THREAD_ENDS)
         raise
 
 
