@@ -96,11 +96,11 @@ def upgrade(
         parsed, options = _read(url, "auto", schema, no_prepared_statements)
         command.note = migrations.interrupted_upgrade(parsed)
         before = _with_database(parsed, options, _upgrade)
-    if before == migrations.HEAD:
-        _say(f"{describe(parsed)} is up to date (revision {before})")
-    else:
-        was = before or "nothing"
-        _say(f"{describe(parsed)} upgraded from {was} to revision {migrations.HEAD}")
+        if before == migrations.HEAD:
+            _say(f"{describe(parsed)} is up to date (revision {before})")
+        else:
+            was = before or "nothing"
+            _say(f"{describe(parsed)} upgraded from {was} to revision {migrations.HEAD}")
 
 
 @app.command()
@@ -113,7 +113,7 @@ def current(
     with _command():
         parsed, options = _read(url, "verify", schema, no_prepared_statements)
         revision = _with_database(parsed, options, _current)
-    _say(revision or "no schema yet")
+        _say(revision or "no schema yet")
 
 
 @app.command()
@@ -127,7 +127,7 @@ def check(
         parsed, options = _read(url, "verify", schema, no_prepared_statements)
         revision = _with_database(parsed, options, _current)
         migrations.require_head(revision, parsed, options)
-    _say(f"{describe(parsed)} is up to date (revision {revision})")
+        _say(f"{describe(parsed)} is up to date (revision {revision})")
 
 
 @app.command()
@@ -177,7 +177,8 @@ def verify_backend(
             from slack_agents_sqlalchemy import verification
         except ImportError as exc:
             raise ConfigurationError(
-                f"{exc.name} is missing: pip install 'slack-agents-sqlalchemy[verify]'"
+                f"{exc.name} is missing: install the extra `verify` of this package, or "
+                "pip install hypothesis pytest pytest-asyncio"
             ) from exc
         parsed = _read_url(url, "the URL")
         status = verification.verify(parsed, _out, keyword, command)
