@@ -123,11 +123,11 @@ class TaskRunner:
 
     async def drive[T](self, call: Callable[[], Coroutine[Any, Any, T]], attempt: Attempt) -> T:
         """Await the call, as soon as it is its turn."""
-        if self._given_up.writes:
-            await asyncio.wait(self._given_up.writes)
-        self._running += 1
+        self._running += 1  # while it waits too: closing waits for it
         self._idle.clear()
         try:
+            if self._given_up.writes:
+                await asyncio.wait(self._given_up.writes)
             await self._places.acquire()
         except BaseException:
             self._leave()
@@ -343,6 +343,8 @@ class ThreadRunner:
             # A connection that a thread still uses must not be closed: drivers crash.
             dispose(_join(self._threads, _GRACE))
 
+        if self._given_up.writes:  # calls that wait for these are queued before the end
+            await asyncio.wait(self._given_up.writes, timeout=limit)
         await asyncio.to_thread(end)
 
     def _work(self) -> None:
