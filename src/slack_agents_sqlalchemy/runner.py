@@ -247,8 +247,8 @@ def _tell_here(ended: Sequence[_Ended]) -> None:
 class Transaction(Protocol):
     """A transaction of the one connection of a database, which other calls may share."""
 
-    def begin(self) -> None:
-        """Begin it, as one that writes."""
+    def begin(self) -> bool:
+        """Begin it, as one that writes; return False where others use the connection."""
         ...
 
     def is_open(self) -> bool:
@@ -263,16 +263,17 @@ class Transaction(Protocol):
 def _commit_together(jobs: Sequence[_Job[Any]], transaction: Transaction) -> Sequence[_Ended]:
     """Run writes of one statement each in one transaction, each as if it were alone."""
     try:
-        transaction.begin()
+        has_begun = transaction.begin()
     except Exception as exc:  # noqa: BLE001 - locked, or the file is gone: it is each caller's
         return [(job, _Outcome(error=exc)) for job in jobs]
-    ended: list[_Ended] = []
-    for job in jobs:
-        ended.append((job, job.perform()))
-        if not transaction.is_open():  # an error that has rolled back the others too
-            break
-    if transaction.commit():
-        return ended
+    if has_begun:
+        ended: list[_Ended] = []
+        for job in jobs:
+            ended.append((job, job.perform()))
+            if not transaction.is_open():  # an error that has rolled back the others too
+                break
+        if transaction.commit():
+            return ended
     return [(job, job.perform()) for job in jobs]
 
 
