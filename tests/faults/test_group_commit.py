@@ -161,3 +161,21 @@ async def test_statements_of_others_do_not_end_a_transaction(
         await asyncio.gather(*(storage.append("namespace", "key", {}) for _ in range(WRITES)))
     others[0].join()
     assert len(await storage.get_list("namespace", "key")) == before + WRITES
+
+
+@pytest.mark.parametrize("fails", ["closed", "rollback"])
+def test_a_transaction_that_cannot_be_ended_is_told_and_raises_nothing(backend: str, fails: str):
+    class Broken(sqlite3.Connection):
+        def execute(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
+            if sql in ("COMMIT", "ROLLBACK"):
+                raise sqlite3.OperationalError("disk I/O error")
+            return super().execute(sql, *arguments)
+
+    connection = sqlite3.connect(":memory:", isolation_level=None, factory=Broken)
+    calls = PysqliteCalls()
+    calls.begin(connection)
+    if fails == "closed":
+        connection.close()
+        assert not calls.is_in_transaction(connection)
+    assert not calls.commit(connection)
+    connection.close()
