@@ -1,10 +1,12 @@
 """Connections from the engine's pool and back: one that was idle for long is checked before use."""
 
 import math
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, Self
+from weakref import WeakSet
 
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
@@ -213,14 +215,18 @@ class OneConnection:
     """The one connection of a database that has no more, for its one worker thread.
 
     It is looked up once and then used by all, while it stays the pool's: a check-out would cost a
-    third of a point read. Calls that wait together share a transaction.
+    third of a point read. Calls that wait together share a transaction, unless somebody else has
+    the connection from the pool: what that one commits or rolls back would be the calls' too.
     """
 
     def __init__(self, engine: Engine, calls: TransactionCalls) -> None:
         self._engine = engine
         self._calls = calls
         self.driver_connection: Any = None
+        self._lent: WeakSet[PoolProxiedConnection] = WeakSet()
+        self._alone = threading.RLock()  # held by a transaction: the pool lends to nobody then
         event.listen(engine, "close", self._forget)
+        event.listen(engine, "checkout", self._note)
 
     async def take(self) -> Self:
         """Return the connection."""
@@ -235,10 +241,19 @@ class OneConnection:
         """Keep the connection."""
         attempt.end()
 
-    def begin(self) -> None:
-        """Begin a transaction."""
-        self._look_up()
-        self._calls.begin(self.driver_connection)
+    def begin(self) -> bool:
+        """Begin a transaction; return False where others use the connection."""
+        self._alone.acquire()
+        has_begun = False
+        try:
+            if not any(lent.is_valid for lent in self._lent):
+                self._look_up()
+                self._calls.begin(self.driver_connection)
+                has_begun = True
+        finally:
+            if not has_begun:
+                self._alone.release()
+        return has_begun
 
     def is_open(self) -> bool:
         """Return whether the transaction was neither committed nor rolled back."""
@@ -247,13 +262,20 @@ class OneConnection:
 
     def commit(self) -> bool:
         """Commit the transaction; return whether all of it is stored."""
-        return self.is_open() and self._calls.commit(self.driver_connection)
+        try:
+            return self.is_open() and self._calls.commit(self.driver_connection)
+        finally:
+            self._alone.release()
 
     def _look_up(self) -> None:
         if self.driver_connection is None:
             pooled = self._engine.raw_connection()
             self.driver_connection = pooled.driver_connection
             pooled.close()
+
+    def _note(self, _dbapi_connection: Any, _record: Any, lent: PoolProxiedConnection) -> None:
+        with self._alone:
+            self._lent.add(lent)
 
     def _forget(self, _dbapi_connection: Any, _record: Any) -> None:
         self.driver_connection = None

@@ -123,11 +123,11 @@ class TaskRunner:
 
     async def drive[T](self, call: Callable[[], Coroutine[Any, Any, T]], attempt: Attempt) -> T:
         """Await the call, as soon as it is its turn."""
-        if self._given_up.writes:
-            await asyncio.wait(self._given_up.writes)
-        self._running += 1
+        self._running += 1  # while it waits too: closing waits for it
         self._idle.clear()
         try:
+            if self._given_up.writes:
+                await asyncio.wait(self._given_up.writes)
             await self._places.acquire()
         except BaseException:
             self._leave()
@@ -247,8 +247,8 @@ def _tell_here(ended: Sequence[_Ended]) -> None:
 class Transaction(Protocol):
     """A transaction of the one connection of a database, which other calls may share."""
 
-    def begin(self) -> None:
-        """Begin it, as one that writes."""
+    def begin(self) -> bool:
+        """Begin it, as one that writes; return False where others use the connection."""
         ...
 
     def is_open(self) -> bool:
@@ -263,16 +263,17 @@ class Transaction(Protocol):
 def _commit_together(jobs: Sequence[_Job[Any]], transaction: Transaction) -> Sequence[_Ended]:
     """Run writes of one statement each in one transaction, each as if it were alone."""
     try:
-        transaction.begin()
+        has_begun = transaction.begin()
     except Exception as exc:  # noqa: BLE001 - locked, or the file is gone: it is each caller's
         return [(job, _Outcome(error=exc)) for job in jobs]
-    ended: list[_Ended] = []
-    for job in jobs:
-        ended.append((job, job.perform()))
-        if not transaction.is_open():  # an error that has rolled back the others too
-            break
-    if transaction.commit():
-        return ended
+    if has_begun:
+        ended: list[_Ended] = []
+        for job in jobs:
+            ended.append((job, job.perform()))
+            if not transaction.is_open():  # an error that has rolled back the others too
+                break
+        if transaction.commit():
+            return ended
     return [(job, job.perform()) for job in jobs]
 
 
@@ -343,6 +344,8 @@ class ThreadRunner:
             # A connection that a thread still uses must not be closed: drivers crash.
             dispose(_join(self._threads, _GRACE))
 
+        if self._given_up.writes:  # calls that wait for these are queued before the end
+            await asyncio.wait(self._given_up.writes, timeout=limit)
         await asyncio.to_thread(end)
 
     def _work(self) -> None:

@@ -159,3 +159,27 @@ async def test_calls_from_another_event_loop_are_refused_and_the_storage_is_as_i
     with pytest.raises(NotInitializedError, match="another event loop"):
         await asyncio.to_thread(call)
     assert await storage.get("plugin", "key") == {"n": 1}
+
+
+@servers
+async def test_a_close_waits_for_a_call_that_waits_for_one_that_was_given_up(
+    backend: str, fresh_url: str
+):
+    storage = Provider(url=fresh_url)
+    await storage.initialize()
+    await storage.set("plugin", "key", {"n": 1})
+    observer = Observer(fresh_url)
+    with observer.holding_a_row():
+        given_up = asyncio.create_task(storage.set("plugin", "key", {"n": 2}))
+        await asyncio.sleep(0.1)  # it waits for the row
+        given_up.cancel()
+        await asyncio.gather(given_up, return_exceptions=True)
+        waiting = asyncio.create_task(storage.get("plugin", "key"))
+        await asyncio.sleep(0)
+        engine = storage.engine
+        await storage.close()
+        assert waiting.done()
+    assert await waiting == {"n": 1}
+    pool = engine.pool
+    assert isinstance(pool, QueuePool)
+    assert pool.checkedin() == pool.checkedout() == 0

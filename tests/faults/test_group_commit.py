@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import threading
+from typing import Any
 
 import pytest
 
 from slack_agents_sqlalchemy import DatabaseFullError, NotFoundError, Provider
+from slack_agents_sqlalchemy.dialects.sqlite import PysqliteCalls
 from tests.conftest import NewProvider
 from tests.faults.test_sqlite import held_by_another_process, limit_pages, path_of
 
@@ -111,3 +115,67 @@ async def test_writes_that_were_cancelled_are_not_stored_after_later_ones(
         await asyncio.gather(*writing, return_exceptions=True)
         await storage.set("namespace", "key", {"n": number})
         assert await other.get("namespace", "key") == {"n": number}
+
+
+async def test_a_connection_that_is_in_use_elsewhere_is_not_put_into_a_transaction(
+    database_url: str, new_provider: NewProvider
+):
+    storage = await new_provider()
+    statements = await observed(storage)
+    with storage.engine.begin(), held_by_another_process(path_of(database_url)) as release:
+        writing = [
+            asyncio.create_task(storage.append("namespace", "key", {"n": n})) for n in range(WRITES)
+        ]
+        await asyncio.wait(writing, timeout=0.3)
+        release()
+        await asyncio.gather(*writing)
+    assert "BEGIN IMMEDIATE" not in statements
+    assert len(await storage.get_list("namespace", "key")) == WRITES
+
+
+async def test_statements_of_others_do_not_end_a_transaction(
+    new_provider: NewProvider, monkeypatch: pytest.MonkeyPatch
+):
+    storage = await new_provider()
+    await storage.append("other", "key", {})
+    others: list[threading.Thread] = []
+    execute = PysqliteCalls.execute
+
+    def use_engine() -> None:
+        with storage.engine.begin() as connection:
+            connection.exec_driver_sql("SELECT 1")
+
+    async def execute_beside_another(
+        calls: PysqliteCalls, connection: sqlite3.Connection, sql: str, arguments: list[Any]
+    ) -> int:
+        matched = await execute(calls, connection, sql, arguments)
+        if connection.in_transaction and not others:
+            others.append(threading.Thread(target=use_engine))
+            others[0].start()
+            others[0].join(0.3)  # it waits for the transaction
+        return matched
+
+    monkeypatch.setattr(PysqliteCalls, "execute", execute_beside_another)
+    while not others:
+        before = len(await storage.get_list("namespace", "key"))
+        await asyncio.gather(*(storage.append("namespace", "key", {}) for _ in range(WRITES)))
+    others[0].join()
+    assert len(await storage.get_list("namespace", "key")) == before + WRITES
+
+
+@pytest.mark.parametrize("fails", ["closed", "rollback"])
+def test_a_transaction_that_cannot_be_ended_is_told_and_raises_nothing(backend: str, fails: str):
+    class Broken(sqlite3.Connection):
+        def execute(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
+            if sql in ("COMMIT", "ROLLBACK"):
+                raise sqlite3.OperationalError("disk I/O error")
+            return super().execute(sql, *arguments)
+
+    connection = sqlite3.connect(":memory:", isolation_level=None, factory=Broken)
+    calls = PysqliteCalls()
+    calls.begin(connection)
+    if fails == "closed":
+        connection.close()
+        assert not calls.is_in_transaction(connection)
+    assert not calls.commit(connection)
+    connection.close()

@@ -103,7 +103,10 @@ class PysqliteCalls:
 
     def is_in_transaction(self, connection: Any) -> bool:
         """Return whether there is a transaction: a full disk, for one, rolls it back."""
-        is_there: bool = connection.in_transaction
+        try:
+            is_there: bool = connection.in_transaction
+        except sqlite3.ProgrammingError:  # it was closed
+            return False
         return is_there
 
     def commit(self, connection: Any) -> bool:
@@ -111,8 +114,9 @@ class PysqliteCalls:
         try:
             connection.execute("COMMIT")
         except sqlite3.Error:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+            if self.is_in_transaction(connection):
+                with suppress(sqlite3.Error):  # it ends the transaction all the same
+                    connection.execute("ROLLBACK")
             return False
         return True
 
