@@ -233,13 +233,15 @@ class _Job[T]:
 type _Ended = tuple[_Job[Any], _Outcome[Any]]
 
 
-def _tell(loop: asyncio.AbstractEventLoop, ended: Sequence[_Ended]) -> None:
-    """Give outcomes to their callers on their event loop."""
+def _call_soon(
+    loop: asyncio.AbstractEventLoop, callback: Callable[..., None], *arguments: Any
+) -> None:
     with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-        loop.call_soon_threadsafe(_tell_here, ended)
+        loop.call_soon_threadsafe(callback, *arguments)
 
 
-def _tell_here(ended: Sequence[_Ended]) -> None:
+def _tell(ended: Sequence[_Ended]) -> None:
+    """Give outcomes to their callers; on their event loop."""
     for job, outcome in ended:
         job.tell(outcome)
 
@@ -361,8 +363,9 @@ class ThreadRunner:
         for job in jobs:
             if job.claim():
                 self._running.add(job.attempt)
-                _tell(job.loop, [(job, job.perform())])
+                outcome = job.perform()
                 self._running.discard(job.attempt)
+                _call_soon(job.loop, job.tell, outcome)
 
     def _take_waiting(self) -> Iterator[_Job[Any]]:
         for _ in range(_LARGEST_GROUP - 1):
@@ -386,7 +389,7 @@ class ThreadRunner:
         ended = _commit_together(claimed, transaction)
         self._running.difference_update(job.attempt for job in claimed)
         for loop in {job.loop for job in claimed}:  # each is woken once
-            _tell(loop, [one for one in ended if one[0].loop is loop])
+            _call_soon(loop, _tell, [one for one in ended if one[0].loop is loop])
 
     def _start_interrupt(self, attempt: Attempt) -> None:
         threading.Thread(target=self._end_statement, args=(attempt,), daemon=True).start()

@@ -175,7 +175,7 @@ async def test_the_tables_of_another_agent_further_on_in_the_search_path_are_lef
         name = make_url(fresh_url).database
         path = f'ALTER DATABASE "{name}" SET search_path = agent_two, public'
         connection.execute(text(path))
-    with pytest.raises(SchemaOutdatedError, match="no schema yet"):
+    with pytest.raises(SchemaOutdatedError, match="no tables of this package"):
         await Provider(url=url, migrate="verify").initialize()
     for _ in range(2):
         second = Provider(url=url)

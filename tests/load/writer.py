@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 
 from slack_agents.config import load_plugin
 from slack_agents.storage.base import BaseStorageProvider
-from sqlalchemy.pool import QueuePool
 
 from slack_agents_sqlalchemy import Provider
+from slack_agents_sqlalchemy.verification import connections_left
 
 WRITERS = 2
 """Of each kind; with the one reader they fit in a pool of ten connections."""
@@ -212,11 +212,10 @@ def numbers(messages: list[dict[str, Any]]) -> list[int]:
     return [json.loads(block["content"]["text"])["n"] for block in blocks]
 
 
-def leaked(storage: BaseStorageProvider) -> int:
-    """Return how many connections were not given back."""
+async def leaked(storage: BaseStorageProvider) -> int:
+    """Return how many connections were not given back, when calls that were given up have ended."""
     if isinstance(storage, Provider):
-        pool = storage.engine.pool
-        return pool.checkedout() if isinstance(pool, QueuePool) else 0
+        return await connections_left(storage)
     pool = getattr(storage, "_pool", None)
     return pool.get_size() - pool.get_idle_size() if pool is not None else 0
 
@@ -228,7 +227,7 @@ async def main(settings: Settings) -> None:
     await asyncio.to_thread(sys.stdin.readline)
     await storage.initialize()
     await Load(storage, settings).run()
-    _print({"kind": "settled", "leaked": leaked(storage)})
+    _print({"kind": "settled", "leaked": await leaked(storage)})
     await asyncio.to_thread(sys.stdin.read)
     await storage.close()
 

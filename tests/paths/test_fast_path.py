@@ -16,14 +16,10 @@ from slack_agents_sqlalchemy import DatabaseError, Provider, pooling
 
 AGENT = "agent"
 
-KILL_OTHERS = {
-    "postgresql": "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-    " WHERE datname = current_database() AND pid <> pg_backend_pid()",
-    "mariadb": "SELECT id FROM information_schema.processlist"
-    " WHERE db = DATABASE() AND id <> CONNECTION_ID()",
-    "mysql": "SELECT id FROM performance_schema.processlist"
-    " WHERE db = DATABASE() AND id <> CONNECTION_ID()",
-}
+KILL_OTHERS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
 
 
 @contextmanager
@@ -180,10 +176,13 @@ async def cut_off_others(provider: Provider) -> None:
     """End every other connection to the provider's database, at the server."""
 
     def cut_off(connection: Connection) -> None:
-        others = connection.exec_driver_sql(KILL_OTHERS[connection.dialect.name]).scalars().all()
-        if connection.dialect.name in ("mariadb", "mysql"):
-            for other in others:
-                connection.exec_driver_sql(f"KILL {other:d}")
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(KILL_OTHERS)
+            return
+        own, database = connection.exec_driver_sql("SELECT CONNECTION_ID(), DATABASE()").one()
+        for session, _, _, place, *_ in connection.exec_driver_sql("SHOW PROCESSLIST").all():
+            if place == database and session != own:
+                connection.exec_driver_sql(f"KILL {session:d}")
 
     await provider._database.run(cut_off)
 
