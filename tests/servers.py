@@ -444,7 +444,7 @@ class _MySQLFamily(Server):
         self._execute("SET SESSION foreign_key_checks = 1")
 
     def _create(self, name: str) -> None:
-        self._execute(f"CREATE DATABASE `{name}`")
+        self._execute(f"CREATE DATABASE `{name}` CHARACTER SET utf8mb4")
 
     def _drop(self, name: str) -> None:
         self._execute(f"DROP DATABASE IF EXISTS `{name}`")
