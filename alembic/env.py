@@ -3,7 +3,7 @@
 from logging.config import fileConfig
 
 from alembic import context
-from slack_agents_sqlalchemy.migrations import run_environment
+from slack_agents_sqlalchemy.migrations.upgrade import run_environment
 
 if context.config.config_file_name is not None:
     fileConfig(context.config.config_file_name, disable_existing_loggers=False)

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import make_url
 
 from slack_agents_sqlalchemy import Provider
-from slack_agents_sqlalchemy.verification import (  # fixtures of this project's users
+from slack_agents_sqlalchemy.testing.plugin import (  # fixtures of this project's users
     NewProvider,
     new_provider,
     storage,

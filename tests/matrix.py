@@ -297,7 +297,7 @@ def run(name: str, row: Row, keyword: str) -> Outcome:
 
 def verify(python: Path, prelude: str, url: str, keyword: str) -> tuple[bool, str, int]:
     """Run `verify-backend` and return whether it passed, its last words, and how many tests did."""
-    code = f"{prelude}\nfrom slack_agents_sqlalchemy.cli import app\napp()"
+    code = f"{prelude}\nfrom slack_agents_sqlalchemy.cli.app import app\napp()"
     options = ["-k", keyword] if keyword else []
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(

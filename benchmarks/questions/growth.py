@@ -30,7 +30,6 @@ from benchmarks.contenders import DEFAULTS, OURS, ours, run
 from benchmarks.harness import Comparison, Contender, Session, Storage, Timed
 from benchmarks.samples import ADA, USAGE
 from slack_agents_sqlalchemy import Provider
-from slack_agents_sqlalchemy.column_types import Digest, Id
 from slack_agents_sqlalchemy.identifiers import next_id
 from slack_agents_sqlalchemy.tables import (
     blocks,
@@ -39,6 +38,7 @@ from slack_agents_sqlalchemy.tables import (
     list_items,
     messages,
 )
+from slack_agents_sqlalchemy.types.columns import Digest, Id
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 

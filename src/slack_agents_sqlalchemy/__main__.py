@@ -1,5 +1,5 @@
 """``python -m slack_agents_sqlalchemy``: the command line ``slack-agents-db``."""
 
-from slack_agents_sqlalchemy.cli import app
+from slack_agents_sqlalchemy.cli.app import app
 
 app(prog_name="slack-agents-db")

@@ -10,19 +10,22 @@ from slack_agents.storage.base import BaseStorageProvider, OAuthClientRow, OAuth
 from sqlalchemy import Executable, func, select
 from sqlalchemy.engine import URL, Engine
 
-from slack_agents_sqlalchemy import migrations, shapes, tables
-from slack_agents_sqlalchemy.database import Database
+from slack_agents_sqlalchemy import tables
+from slack_agents_sqlalchemy.engine.database import Database
+from slack_agents_sqlalchemy.engine.fast_path import Row
 from slack_agents_sqlalchemy.errors import NotFoundError, NotInitializedError
-from slack_agents_sqlalchemy.fast_path import Row
 from slack_agents_sqlalchemy.identifiers import next_id
-from slack_agents_sqlalchemy.options import describe, parse_options, parse_url
-from slack_agents_sqlalchemy.statements import (
+from slack_agents_sqlalchemy.migrations import upgrade as migrations
+from slack_agents_sqlalchemy.options import parse_options
+from slack_agents_sqlalchemy.queries import (
     blocks,
     conversations,
     heartbeats,
+    key_values,
     oauth,
-    primitives,
+    shapes,
 )
+from slack_agents_sqlalchemy.urls import parse_url, redact
 
 _COUNT_ROWS = select(
     *(
@@ -57,7 +60,7 @@ class Provider(BaseStorageProvider):
         self._is_ready = False
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({describe(self._database.url)!r})"
+        return f"{type(self).__name__}({redact(self._database.url)!r})"
 
     # Life cycle
 
@@ -103,7 +106,7 @@ class Provider(BaseStorageProvider):
     @property
     def supports_export(self) -> bool:
         """Whether another process can read what is stored here: all but SQLite in memory."""
-        return not self._database.backend.is_private_memory(self._database.url)
+        return not self._database.adapter.is_private_memory(self._database.url)
 
     @property
     def _ready(self) -> Database:
@@ -122,7 +125,7 @@ class Provider(BaseStorageProvider):
     # Primitives
 
     async def get(self, namespace: str, key: str) -> dict[str, Any] | None:
-        rows = await self._ready.fetch(primitives.GET, primitives.address(namespace, key))
+        rows = await self._ready.fetch(key_values.GET, key_values.address(namespace, key))
         if not rows:
             return None
         value, value_id = rows[0]
@@ -131,22 +134,22 @@ class Provider(BaseStorageProvider):
         return found
 
     async def set(self, namespace: str, key: str, value: dict[str, Any]) -> None:
-        row = primitives.entry(namespace, key, value)
-        await self._ready.upsert(primitives.set_value, row, with_id=True)
+        row = key_values.entry(namespace, key, value)
+        await self._ready.upsert(key_values.set_value, row, with_id=True)
 
     async def delete(self, namespace: str, key: str) -> None:
-        await self._ready.execute(primitives.DELETE, primitives.address(namespace, key))
+        await self._ready.execute(key_values.DELETE, key_values.address(namespace, key))
 
     async def append(self, namespace: str, key: str, item: dict[str, Any]) -> str:
-        row = primitives.entry(namespace, key, item)
-        return str(await self._ready.insert(primitives.APPEND, row))
+        row = key_values.entry(namespace, key, item)
+        return str(await self._ready.insert(key_values.APPEND, row))
 
     async def get_list(self, namespace: str, key: str) -> list[dict[str, Any]]:
-        address = primitives.address(namespace, key)
-        return shapes.list_items(await self._read(primitives.GET_LIST, address, id_at=0))
+        address = key_values.address(namespace, key)
+        return shapes.list_items(await self._read(key_values.GET_LIST, address, id_at=0))
 
     async def query(self, namespace: str, filters: dict[str, Any]) -> list[dict[str, Any]]:
-        search = primitives.query(self._database.backend, namespace, filters)
+        search = key_values.query(self._database.adapter, namespace, filters)
         rows = await self._read(*search, id_at=1)
         return shapes.matches(rows, filters)
 

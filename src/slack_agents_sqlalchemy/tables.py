@@ -27,8 +27,8 @@ from sqlalchemy import (
 from sqlalchemy.engine import Connection
 from sqlalchemy.types import TypeEngine
 
-from slack_agents_sqlalchemy.column_types import Digest, ExactJSON, ExactText, Id, UTCDateTime
-from slack_agents_sqlalchemy.dialects import backend
+from slack_agents_sqlalchemy.dialects import adapter_for
+from slack_agents_sqlalchemy.types.columns import Digest, ExactJSON, ExactText, Id, UTCDateTime
 
 TABLE_PREFIX = "slack_agents_"
 VERSION_TABLE = f"{TABLE_PREFIX}alembic_version"
@@ -38,7 +38,7 @@ metadata = MetaData(naming_convention={"pk": "pk_%(table_name)s"})
 
 @event.listens_for(metadata, "before_create")
 def _declare_for_dialect(metadata: MetaData, connection: Connection, **_: object) -> None:
-    backend(connection.dialect.name).declare(metadata)
+    adapter_for(connection.dialect.name).declare(metadata)
 
 
 type _Type = TypeEngine[Any] | type[TypeEngine[Any]]

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event, insert, select
 
-from slack_agents_sqlalchemy import DatabaseError, Provider, database
+from slack_agents_sqlalchemy import DatabaseError, Provider
+from slack_agents_sqlalchemy.engine import database
 from slack_agents_sqlalchemy.identifiers import MAX_CLOCK_ID, MAX_ID, IdSequence
 from slack_agents_sqlalchemy.tables import list_items
 
@@ -214,7 +215,7 @@ async def test_the_largest_ids_are_found_by_indexes(storage: Provider):
     def plan(connection: Connection) -> str:
         if connection.dialect.name == "postgresql":  # which reads small tables as a whole
             connection.exec_driver_sql("SET enable_seqscan = off")
-        explain, _ = PLANS[storage._database.backend.product(connection.dialect)]
+        explain, _ = PLANS[storage._database.adapter.product(connection.dialect)]
         question = database._LARGEST_IDS.compile(connection, compile_kwargs={"literal_binds": True})
         rows = connection.exec_driver_sql(f"{explain}{question}").all()
         if connection.dialect.name == "postgresql":
@@ -222,5 +223,5 @@ async def test_the_largest_ids_are_found_by_indexes(storage: Provider):
         return str([tuple(row) for row in rows])
 
     answer = await storage._database.run(plan)
-    _, look_up = PLANS[storage._database.backend.product(storage.engine.dialect)]
+    _, look_up = PLANS[storage._database.adapter.product(storage.engine.dialect)]
     assert answer.count(look_up) == 5, answer

@@ -13,8 +13,8 @@ import pytest
 from sqlalchemy import URL, make_url
 
 from slack_agents_sqlalchemy import ConfigurationError, DatabaseError, Provider
-from slack_agents_sqlalchemy.dialects import backend
-from slack_agents_sqlalchemy.translation import presentable
+from slack_agents_sqlalchemy.dialects import adapter_for as backend
+from slack_agents_sqlalchemy.engine.error_mapping import presentable
 
 SERVERS = ["postgresql", "mariadb", "mysql"]
 

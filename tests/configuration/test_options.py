@@ -12,8 +12,9 @@ from slack_agents.config import load_plugin
 from sqlalchemy import URL, NullPool, StaticPool, make_url
 
 from slack_agents_sqlalchemy import ConfigurationError, DriverMissingError, Provider
-from slack_agents_sqlalchemy.dialects import backend
-from slack_agents_sqlalchemy.options import Options, describe, parse_options, parse_url
+from slack_agents_sqlalchemy.dialects import adapter_for as backend
+from slack_agents_sqlalchemy.options import Options, describe, parse_options
+from slack_agents_sqlalchemy.urls import parse_url
 
 
 def test_the_configuration_of_the_readme_is_all_that_is_needed():

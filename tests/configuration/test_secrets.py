@@ -19,9 +19,11 @@ from slack_agents.storage.base import OAuthClientRow, OAuthTokenRow
 from sqlalchemy import URL, event, make_url
 from typer.testing import CliRunner
 
-from slack_agents_sqlalchemy import ConfigurationError, Provider, StorageError, engines
-from slack_agents_sqlalchemy.cli import app
-from slack_agents_sqlalchemy.options import describe, parse_options
+from slack_agents_sqlalchemy import ConfigurationError, Provider, StorageError
+from slack_agents_sqlalchemy.cli.app import app
+from slack_agents_sqlalchemy.engine import factory as engines
+from slack_agents_sqlalchemy.options import parse_options
+from slack_agents_sqlalchemy.urls import redact
 from tests.conftest import NewProvider
 
 SECRET = "sesame"
@@ -228,7 +230,7 @@ async def test_no_secret_of_the_configuration_is_shown(
     assert SECRET not in shown(failed.value)
     assert SECRET not in repr([storage, storage._options, vars(storage._database)])
     database = storage._database
-    engine = engines.create(database.url, database.backend, storage._options)
+    engine = engines.create(database.url, database.adapter, storage._options)
     assert SECRET not in f"{engine!r} {engine} {engine.url!r} {engine.url} {engine.pool!r}"
 
 
@@ -243,7 +245,7 @@ async def test_no_secret_of_the_configuration_is_shown(
     ],
 )
 def test_of_a_url_only_what_is_known_to_be_no_secret_is_shown(query: str, shown: str):
-    assert describe(make_url(f"any://u@/a?{query}")) == f"any://u@/a?{shown}"
+    assert redact(make_url(f"any://u@/a?{query}")) == f"any://u@/a?{shown}"
 
 
 def test_what_the_user_wrote_of_tls_is_shown_as_it_was_written():

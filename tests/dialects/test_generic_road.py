@@ -259,7 +259,7 @@ async def test_a_server_that_is_too_old_is_refused_before_anything_is_made(
     monkeypatch: pytest.MonkeyPatch,
 ):
     database = Provider(url=fresh_url)._database
-    dialect = type(create_engine(database.backend.for_driver(database.url)).dialect)
+    dialect = type(create_engine(database.adapter.driver_url(database.url)).dialect)
     monkeypatch.setattr(dialect, "_get_server_version_info", lambda *_: version)
     with pytest.raises(UnsupportedDatabaseError, match=lacks):
         await Provider(url=fresh_url).initialize()

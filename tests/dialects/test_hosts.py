@@ -10,7 +10,7 @@ from sqlalchemy import make_url
 
 from slack_agents_sqlalchemy import ConfigurationError, Provider
 from slack_agents_sqlalchemy.dialects.postgresql import PostgreSQL
-from slack_agents_sqlalchemy.options import parse_url
+from slack_agents_sqlalchemy.urls import parse_url
 
 _PORTS = {"postgresql": 5432, "mariadb": 3306, "mysql": 3306}
 

@@ -8,7 +8,7 @@ from sqlalchemy.dialects import mssql, mysql, oracle, postgresql, sqlite
 from sqlalchemy.engine import Dialect
 
 from slack_agents_sqlalchemy import Provider
-from slack_agents_sqlalchemy.dialects import Backend
+from slack_agents_sqlalchemy.dialects import DialectAdapter
 from slack_agents_sqlalchemy.dialects.columns import LikePattern
 from tests.conftest import NewProvider
 from tests.dialects.test_generic_road import plain
@@ -24,7 +24,7 @@ SPECIAL = ["%", "_", "[a]", "[^a]", "[", "]", "\\", "\\%", "/", "/_", "*", "?", 
 )
 @pytest.mark.parametrize("text", SPECIAL)
 def test_a_pattern_holds_no_wildcard_but_those_for_any_character(dialect: Dialect, text: str):
-    compiled = Backend().contains(column("value", Text), "text").compile(dialect=dialect)
+    compiled = DialectAdapter().contains(column("value", Text), "text").compile(dialect=dialect)
     assert "LIKE" in str(compiled)
     assert "ESCAPE" not in str(compiled)
     write = LikePattern().dialect_impl(dialect).bind_processor(dialect)

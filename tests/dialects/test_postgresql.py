@@ -22,7 +22,7 @@ from slack_agents_sqlalchemy import (
     UnsupportedDatabaseError,
     migrations,
 )
-from slack_agents_sqlalchemy.cli import app
+from slack_agents_sqlalchemy.cli.app import app
 from tests.servers import PgBouncer, PostgreSQL, Server, find_programs, postgresql_folders
 
 DRIVERS = ["asyncpg", "psycopg", "psycopg2"]

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from slack_agents_sqlalchemy import ConfigurationError, DatabaseUnavailableError, Provider
-from slack_agents_sqlalchemy.cli import app
+from slack_agents_sqlalchemy.cli.app import app
 
 drivers = pytest.mark.parametrize("driver", ["sqlite", "sqlite+aiosqlite"])
 

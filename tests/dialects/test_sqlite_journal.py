@@ -18,7 +18,7 @@ from sqlalchemy import make_url
 from typer.testing import CliRunner
 
 from slack_agents_sqlalchemy import AccessRefusedError, Provider
-from slack_agents_sqlalchemy.cli import app
+from slack_agents_sqlalchemy.cli.app import app
 
 CHECKOUT = Path(__file__).parents[2]
 

@@ -27,7 +27,7 @@ SOME = "heartbeat_replaces or stay_in_its_order"
 VERIFY = """
 import sys
 from tests.generic_road import register
-from slack_agents_sqlalchemy.cli import app
+from slack_agents_sqlalchemy.cli.app import app
 
 register()
 app(["verify-backend", *sys.argv[1:]])

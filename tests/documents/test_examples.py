@@ -18,7 +18,7 @@ from sqlalchemy import make_url
 from typer.testing import CliRunner
 
 from slack_agents_sqlalchemy import Provider
-from slack_agents_sqlalchemy.cli import app
+from slack_agents_sqlalchemy.cli.app import app
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from sqlalchemy import event, make_url
 
-from slack_agents_sqlalchemy import Provider, pooling
-from slack_agents_sqlalchemy.silence import Probes
-from slack_agents_sqlalchemy.verification import NewProvider
+from slack_agents_sqlalchemy import Provider
+from slack_agents_sqlalchemy.dialects.keepalive import Keepalive
+from slack_agents_sqlalchemy.engine import pool as pooling
+from slack_agents_sqlalchemy.testing.plugin import NewProvider
 from tests.relay import Relay
 
 _DESCRIPTORS: dict[str, Callable[[Any], int]] = {
@@ -73,7 +74,7 @@ async def options(storage: Provider, driver: str) -> dict[str, int]:
     ],
 )
 def test_the_probes_fill_the_time(seconds: float, probes: tuple[int, int, int, int]):
-    assert Probes.within(seconds) == probes
+    assert Keepalive.within(seconds) == probes
 
 
 @drivers

@@ -26,7 +26,7 @@ from slack_agents_sqlalchemy import (
     DatabaseUnavailableError,
     Provider,
 )
-from slack_agents_sqlalchemy.cli import app
+from slack_agents_sqlalchemy.cli.app import app
 from tests.conftest import NewProvider
 from tests.load.runs import judge, opened, ours
 from tests.load.tally import Tally

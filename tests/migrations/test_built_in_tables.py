@@ -15,7 +15,7 @@ from sqlalchemy import Connection, make_url
 
 from slack_agents_sqlalchemy import Provider
 
-LOGGER = "slack_agents_sqlalchemy.migrations"
+LOGGER = "slack_agents_sqlalchemy.migrations.upgrade"
 
 with_built_in = pytest.mark.parametrize("backend", ["sqlite-file", "postgresql"], indirect=True)
 
@@ -108,7 +108,7 @@ async def test_a_schema_of_its_own_warns_of_the_built_in_rows_in_public(
 async def test_tables_that_are_locked_do_not_fail_or_hold_up_a_start(
     fresh_url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("slack_agents_sqlalchemy.built_in_storage._TIMEOUT", 0.2)
+    monkeypatch.setattr("slack_agents_sqlalchemy.migrations.built_in_storage._TIMEOUT", 0.2)
     async with built_in(fresh_url) as old:
         await converse(old)
         async with old.pool.acquire() as connection, connection.transaction():

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from slack_agents_sqlalchemy import Provider, SchemaOutdatedError, migrations
+from slack_agents_sqlalchemy import Provider, SchemaOutdatedError
+from slack_agents_sqlalchemy.migrations import upgrade as migrations
 
 CHECKOUT = Path(__file__).parents[2]
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, MetaData, Table, inspect
 from typer.testing import CliRunner
 
 from slack_agents_sqlalchemy import Provider
-from slack_agents_sqlalchemy.cli import app
+from slack_agents_sqlalchemy.cli.app import app
 from slack_agents_sqlalchemy.errors import SchemaError
 from slack_agents_sqlalchemy.tables import VERSION_TABLE, metadata
 

@@ -23,9 +23,8 @@ from slack_agents_sqlalchemy import (
     Provider,
     SchemaOutdatedError,
     SchemaTooNewError,
-    migrations,
 )
-from slack_agents_sqlalchemy.attempts import Attempt
+from slack_agents_sqlalchemy.engine.attempts import Attempt
 from slack_agents_sqlalchemy.tables import VERSION_TABLE, metadata
 from tests.conftest import NewProvider
 from tests.migrations.schema import describe_schema, table_names
@@ -338,11 +337,11 @@ async def test_a_second_start_that_is_cancelled_leaves_the_storage_open(
 async def test_a_migration_lock_that_is_not_freed_in_time_is_an_error(
     fresh_url: str, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(migrations, "LOCK_TIMEOUT", 1)
+    monkeypatch.setattr("slack_agents_sqlalchemy.migrations.upgrade.LOCK_TIMEOUT", 1)
     holder = Provider(url=fresh_url, migrate="off")
     touch(fresh_url)
     await holder.initialize()
-    lock = holder._database.backend.migration_lock
+    lock = holder._database.adapter.migration_lock
     async with connection_of(holder) as execute:
         entered = await execute(lambda connection: enter(lock(connection, 30)))
         with pytest.raises(MigrationLockedError, match="another process"):

@@ -12,7 +12,8 @@ from slack_agents.storage.base import OAuthTokenRow
 from sqlalchemy import Connection, QueuePool, event, make_url
 from sqlalchemy.util import await_only
 
-from slack_agents_sqlalchemy import DatabaseError, Provider, pooling
+from slack_agents_sqlalchemy import DatabaseError, Provider
+from slack_agents_sqlalchemy.engine import pool as pooling
 
 AGENT = "agent"
 

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from slack_agents_sqlalchemy import InvalidTypeError, Provider
 from slack_agents_sqlalchemy.models import Block, ListItem, ToolCall
-from slack_agents_sqlalchemy.verification import NewProvider
+from slack_agents_sqlalchemy.testing.plugin import NewProvider
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "own-tables.md"
 RATINGS, ENVIRONMENT, QUERY = re.findall(

@@ -13,8 +13,8 @@ from slack_agents.conversations import ConversationManager
 from slack_agents_sqlalchemy.demo import report
 from slack_agents_sqlalchemy.demo.replay import ReplayedThread, replay
 from slack_agents_sqlalchemy.demo.threads import AGENT_NAME, THREADS
-from slack_agents_sqlalchemy.options import describe
 from slack_agents_sqlalchemy.provider import Provider
+from slack_agents_sqlalchemy.urls import redact
 
 _CONFIGURATION = """\
   storage:
@@ -80,7 +80,7 @@ def _show_stored(provider: Provider, seconds: float, console: Console) -> None:
     users = {user for thread in THREADS for user in thread.users}
     stored = f"{len(THREADS)} threads, {messages} messages of {len(users)} users"
     facts = {
-        "Database": describe(provider.engine.url),
+        "Database": redact(provider.engine.url),
         "Stored": f"{stored}, in {seconds:.2f} seconds",
     }
     console.print(report.facts(facts), soft_wrap=True)

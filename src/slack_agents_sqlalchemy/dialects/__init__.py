@@ -2,21 +2,21 @@
 
 from functools import cache
 
+from slack_agents_sqlalchemy.dialects.base import DialectAdapter, TemporaryDatabase, lock_error
 from slack_agents_sqlalchemy.dialects.columns import Timestamp
-from slack_agents_sqlalchemy.dialects.faults import Fault, driver_error
-from slack_agents_sqlalchemy.dialects.generic import Backend, Scratch, lock_error
-from slack_agents_sqlalchemy.dialects.insertions import InsertUnder
+from slack_agents_sqlalchemy.dialects.error_kinds import ErrorKind, driver_error
+from slack_agents_sqlalchemy.dialects.insert_select import InsertSelect
 from slack_agents_sqlalchemy.dialects.transactions import pause
 from slack_agents_sqlalchemy.dialects.upserts import Upsert
 
 __all__ = [
-    "Backend",
-    "Fault",
-    "InsertUnder",
-    "Scratch",
+    "DialectAdapter",
+    "ErrorKind",
+    "InsertSelect",
+    "TemporaryDatabase",
     "Timestamp",
     "Upsert",
-    "backend",
+    "adapter_for",
     "driver_error",
     "lock_error",
     "pause",
@@ -24,7 +24,7 @@ __all__ = [
 
 
 @cache
-def backend(name: str) -> Backend:
+def adapter_for(name: str) -> DialectAdapter:
     """Return what is known about the SQLAlchemy dialect ``name``; generic where nothing is."""
     # Imported when asked for: a health check pays for the one dialect it uses.
     match name:
@@ -41,4 +41,4 @@ def backend(name: str) -> Backend:
 
             return SQLite()
         case _:
-            return Backend()
+            return DialectAdapter()

@@ -13,58 +13,58 @@ from sqlalchemy.dialects.mysql import DATETIME, LONGTEXT, VARCHAR, insert
 from sqlalchemy.engine import URL, Connection, Dialect
 from sqlalchemy.types import TypeEngine
 
+from slack_agents_sqlalchemy.dialects.base import DialectAdapter, TemporaryDatabase, lock_error
 from slack_agents_sqlalchemy.dialects.columns import Timestamp
-from slack_agents_sqlalchemy.dialects.faults import Fault
-from slack_agents_sqlalchemy.dialects.generic import Backend, Scratch, lock_error
+from slack_agents_sqlalchemy.dialects.error_kinds import ErrorKind
 from slack_agents_sqlalchemy.dialects.servers import named_servers
 from slack_agents_sqlalchemy.dialects.upserts import Upsert
 from slack_agents_sqlalchemy.errors import ConfigurationError, DatabaseUnavailableError
 from slack_agents_sqlalchemy.identifiers import digest
 
 _FAULTS = {
-    1040: Fault.UNAVAILABLE,  # too many connections
-    1053: Fault.UNAVAILABLE,  # server shutdown in progress
-    1927: Fault.UNAVAILABLE,  # connection was killed (MariaDB)
-    2002: Fault.UNAVAILABLE,  # no connection through the socket
-    2003: Fault.UNAVAILABLE,  # no connection to the host
-    2005: Fault.UNAVAILABLE,  # unknown host
-    2006: Fault.UNAVAILABLE,  # server has gone away
-    2013: Fault.UNAVAILABLE,  # connection lost during a query
-    4031: Fault.UNAVAILABLE,  # the server closed a connection that was idle for long (MySQL)
-    3169: Fault.UNAVAILABLE,  # session was killed (the same)
-    1203: Fault.UNAVAILABLE,  # too many connections of this user
-    1226: Fault.UNAVAILABLE,  # the same, by a limit of its account
-    2055: Fault.UNAVAILABLE,  # connection lost
-    5013: Fault.UNAVAILABLE,  # read error (MariaDB Connector/C)
-    5014: Fault.UNAVAILABLE,  # write error (the same)
-    1044: Fault.ACCESS_REFUSED,  # no right on the database
-    1045: Fault.ACCESS_REFUSED,  # wrong user or password
-    1049: Fault.NO_DATABASE,
-    1290: Fault.UNAVAILABLE,  # read-only: another server is the primary now
-    1836: Fault.UNAVAILABLE,  # the same, MySQL
-    1792: Fault.UNAVAILABLE,  # the same, by the transaction's access mode
-    1142: Fault.ACCESS_REFUSED,  # no right on the table
-    1698: Fault.ACCESS_REFUSED,  # wrong way to authenticate
-    1130: Fault.ACCESS_REFUSED,  # no right to connect from this host
-    1820: Fault.ACCESS_REFUSED,  # the password has expired
-    1862: Fault.ACCESS_REFUSED,  # the same, told at the login
-    3118: Fault.ACCESS_REFUSED,  # the account is locked
-    4151: Fault.ACCESS_REFUSED,  # the same, MariaDB
-    3159: Fault.ACCESS_REFUSED,  # the server requires TLS
-    1153: Fault.UNAVAILABLE,  # packet too large: the server closes the connection
-    2020: Fault.UNAVAILABLE,  # the same, of the client library
-    1047: Fault.UNAVAILABLE,  # the node is no part of its cluster (Galera)
-    1213: Fault.CONFLICT,  # deadlock, or a cluster's other node won
-    1020: Fault.CONFLICT,  # a row changed since it was read (MariaDB's snapshot isolation)
-    1180: Fault.UNAVAILABLE,  # error at the commit: a cluster's node lost the others meanwhile
-    1205: Fault.LOCKED,  # lock wait timeout; Galera: the node lags behind the others
-    3572: Fault.LOCKED,  # a lock that NOWAIT does not wait for (MySQL)
-    3101: Fault.CONFLICT,  # rolled back at the commit: another member of the group won (MySQL)
-    1021: Fault.FULL,  # disk full
-    1114: Fault.FULL,  # the table is full
-    1317: Fault.TIMED_OUT,  # the statement was killed
-    1969: Fault.TIMED_OUT,  # max_statement_time (MariaDB)
-    3024: Fault.TIMED_OUT,  # max_execution_time (MySQL)
+    1040: ErrorKind.UNAVAILABLE,  # too many connections
+    1053: ErrorKind.UNAVAILABLE,  # server shutdown in progress
+    1927: ErrorKind.UNAVAILABLE,  # connection was killed (MariaDB)
+    2002: ErrorKind.UNAVAILABLE,  # no connection through the socket
+    2003: ErrorKind.UNAVAILABLE,  # no connection to the host
+    2005: ErrorKind.UNAVAILABLE,  # unknown host
+    2006: ErrorKind.UNAVAILABLE,  # server has gone away
+    2013: ErrorKind.UNAVAILABLE,  # connection lost during a query
+    4031: ErrorKind.UNAVAILABLE,  # the server closed a connection that was idle for long (MySQL)
+    3169: ErrorKind.UNAVAILABLE,  # session was killed (the same)
+    1203: ErrorKind.UNAVAILABLE,  # too many connections of this user
+    1226: ErrorKind.UNAVAILABLE,  # the same, by a limit of its account
+    2055: ErrorKind.UNAVAILABLE,  # connection lost
+    5013: ErrorKind.UNAVAILABLE,  # read error (MariaDB Connector/C)
+    5014: ErrorKind.UNAVAILABLE,  # write error (the same)
+    1044: ErrorKind.ACCESS_REFUSED,  # no right on the database
+    1045: ErrorKind.ACCESS_REFUSED,  # wrong user or password
+    1049: ErrorKind.NO_DATABASE,
+    1290: ErrorKind.UNAVAILABLE,  # read-only: another server is the primary now
+    1836: ErrorKind.UNAVAILABLE,  # the same, MySQL
+    1792: ErrorKind.UNAVAILABLE,  # the same, by the transaction's access mode
+    1142: ErrorKind.ACCESS_REFUSED,  # no right on the table
+    1698: ErrorKind.ACCESS_REFUSED,  # wrong way to authenticate
+    1130: ErrorKind.ACCESS_REFUSED,  # no right to connect from this host
+    1820: ErrorKind.ACCESS_REFUSED,  # the password has expired
+    1862: ErrorKind.ACCESS_REFUSED,  # the same, told at the login
+    3118: ErrorKind.ACCESS_REFUSED,  # the account is locked
+    4151: ErrorKind.ACCESS_REFUSED,  # the same, MariaDB
+    3159: ErrorKind.ACCESS_REFUSED,  # the server requires TLS
+    1153: ErrorKind.UNAVAILABLE,  # packet too large: the server closes the connection
+    2020: ErrorKind.UNAVAILABLE,  # the same, of the client library
+    1047: ErrorKind.UNAVAILABLE,  # the node is no part of its cluster (Galera)
+    1213: ErrorKind.CONFLICT,  # deadlock, or a cluster's other node won
+    1020: ErrorKind.CONFLICT,  # a row changed since it was read (MariaDB's snapshot isolation)
+    1180: ErrorKind.UNAVAILABLE,  # error at the commit: a cluster's node lost the others meanwhile
+    1205: ErrorKind.LOCKED,  # lock wait timeout; Galera: the node lags behind the others
+    3572: ErrorKind.LOCKED,  # a lock that NOWAIT does not wait for (MySQL)
+    3101: ErrorKind.CONFLICT,  # rolled back at the commit: another member of the group won (MySQL)
+    1021: ErrorKind.FULL,  # disk full
+    1114: ErrorKind.FULL,  # the table is full
+    1317: ErrorKind.TIMED_OUT,  # the statement was killed
+    1969: ErrorKind.TIMED_OUT,  # max_statement_time (MariaDB)
+    3024: ErrorKind.TIMED_OUT,  # max_execution_time (MySQL)
 }
 
 # A table, column, index or row that is there already, one that is gone, and a table that another
@@ -129,19 +129,19 @@ class AiomysqlCalls:
         return bool(connection.closed)
 
 
-class MySQL(Backend):
+class MySQL(DialectAdapter):
     """MySQL and MariaDB."""
 
     default_driver = "aiomysql"
     extra = "mysql"
     timestamp = DateTime6()
     autocommits = True
-    is_known = True
+    is_supported = True
     needs = (
         ("mysql", (5, 6, 4), "DATETIME(6)"),
         ("mariadb", (5, 3), "DATETIME(6)"),
     )
-    inserts_at_once = True
+    supports_insert_select = True
     empty_text_is_null = False
 
     def product(self, dialect: Dialect) -> str:
@@ -156,7 +156,7 @@ class MySQL(Backend):
         named_servers(url, _PORT)  # is there a port that is none?
         return super().complete(url)
 
-    def for_driver(self, url: URL) -> URL:
+    def driver_url(self, url: URL) -> URL:
         # SQLAlchemy's dialect `mariadb` refuses a MySQL server; `mysql` finds out which one it is.
         return url.set(drivername=f"mysql+{url.get_driver_name()}")
 
@@ -263,8 +263,8 @@ class MySQL(Backend):
     def large_text_type(self, dialect: Dialect) -> TypeEngine[Any]:
         return LONGTEXT(charset="utf8mb4", collation="utf8mb4_bin")
 
-    def scratch(self, url: URL, name: str, directory: Path) -> Scratch:
-        return Scratch(
+    def temporary_database(self, url: URL, name: str, directory: Path) -> TemporaryDatabase:
+        return TemporaryDatabase(
             url.set(database=name),
             create=f"CREATE DATABASE {name}",
             drop=f"DROP DATABASE IF EXISTS {name}",
@@ -334,14 +334,14 @@ class MySQL(Backend):
     def repeats_row(self, error: BaseException) -> bool:
         return self.error_code(error) in (1048, 1062, 1264, 1265, 1366, 1406, 1452)
 
-    def classify(self, error: BaseException) -> Fault:
+    def error_kind(self, error: BaseException) -> ErrorKind:
         code = self.error_code(error)
         if isinstance(code, int) and code != _NO_NUMBER:
-            return _FAULTS.get(code, Fault.OTHER)
+            return _FAULTS.get(code, ErrorKind.OTHER)
         # PyMySQL and aiomysql: client and server no longer agree where a packet begins.
         # MySQL Connector: the connection was lost.
         name = "InternalError" if code is None else "OperationalError"
-        return Fault.UNAVAILABLE if type(error).__name__ == name else Fault.OTHER
+        return ErrorKind.UNAVAILABLE if type(error).__name__ == name else ErrorKind.OTHER
 
 
 def _session(driver_connection: Any) -> int:

@@ -16,9 +16,10 @@ from sqlalchemy.engine import URL, Connection, Dialect
 from sqlalchemy.schema import CreateSchema
 from sqlalchemy.types import TypeEngine
 
+from slack_agents_sqlalchemy.dialects.base import DialectAdapter, TemporaryDatabase, lock_error
 from slack_agents_sqlalchemy.dialects.columns import Timestamp, declare_partial_indexes
-from slack_agents_sqlalchemy.dialects.faults import Fault, sqlstate
-from slack_agents_sqlalchemy.dialects.generic import Backend, Scratch, lock_error
+from slack_agents_sqlalchemy.dialects.error_kinds import ErrorKind, sqlstate
+from slack_agents_sqlalchemy.dialects.keepalive import Keepalive
 from slack_agents_sqlalchemy.dialects.servers import named_servers
 from slack_agents_sqlalchemy.dialects.transactions import pause
 from slack_agents_sqlalchemy.dialects.upserts import Upsert, upsert_on_conflict
@@ -27,7 +28,6 @@ from slack_agents_sqlalchemy.errors import (
     ConfigurationError,
     UnsupportedDatabaseError,
 )
-from slack_agents_sqlalchemy.silence import Probes
 
 _LOCK_KEY = 0x51AC_A6E7_5A1C_0DB1 >> 1  # an arbitrary number, the same in every release
 _TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(:key)")
@@ -52,22 +52,22 @@ _LIBPQ = ("psycopg", "psycopg_async", "psycopg2")
 _NOT_PREPARED = ("26000", "42P05", "08P01")
 
 _FAULTS = {
-    "08P01": Fault.OTHER,  # protocol violation: see _NOT_PREPARED
-    "08": Fault.UNAVAILABLE,  # connection exception
-    "53300": Fault.UNAVAILABLE,  # too many connections
-    "57P01": Fault.UNAVAILABLE,  # admin shutdown
-    "57P02": Fault.UNAVAILABLE,  # crash shutdown
-    "57P03": Fault.UNAVAILABLE,  # cannot connect now
-    "57P05": Fault.UNAVAILABLE,  # idle_session_timeout
-    "25P03": Fault.UNAVAILABLE,  # idle_in_transaction_session_timeout
-    "25006": Fault.UNAVAILABLE,  # read-only: another server is the primary now
-    "53100": Fault.FULL,  # disk full
-    "28": Fault.ACCESS_REFUSED,  # invalid authorization
-    "40": Fault.CONFLICT,  # transaction rollback
-    "3D000": Fault.NO_DATABASE,
-    "42501": Fault.ACCESS_REFUSED,  # insufficient privilege
-    "55P03": Fault.LOCKED,  # lock_timeout
-    "57014": Fault.TIMED_OUT,  # query canceled, by statement_timeout or an operator
+    "08P01": ErrorKind.OTHER,  # protocol violation: see _NOT_PREPARED
+    "08": ErrorKind.UNAVAILABLE,  # connection exception
+    "53300": ErrorKind.UNAVAILABLE,  # too many connections
+    "57P01": ErrorKind.UNAVAILABLE,  # admin shutdown
+    "57P02": ErrorKind.UNAVAILABLE,  # crash shutdown
+    "57P03": ErrorKind.UNAVAILABLE,  # cannot connect now
+    "57P05": ErrorKind.UNAVAILABLE,  # idle_session_timeout
+    "25P03": ErrorKind.UNAVAILABLE,  # idle_in_transaction_session_timeout
+    "25006": ErrorKind.UNAVAILABLE,  # read-only: another server is the primary now
+    "53100": ErrorKind.FULL,  # disk full
+    "28": ErrorKind.ACCESS_REFUSED,  # invalid authorization
+    "40": ErrorKind.CONFLICT,  # transaction rollback
+    "3D000": ErrorKind.NO_DATABASE,
+    "42501": ErrorKind.ACCESS_REFUSED,  # insufficient privilege
+    "55P03": ErrorKind.LOCKED,  # lock_timeout
+    "57014": ErrorKind.TIMED_OUT,  # query canceled, by statement_timeout or an operator
 }
 
 
@@ -126,17 +126,17 @@ class AsyncpgCalls:
         return bool(connection.is_closed())
 
 
-class PostgreSQL(Backend):
+class PostgreSQL(DialectAdapter):
     """PostgreSQL; tested with 15."""
 
     default_driver = "asyncpg"
     extra = "postgresql"
     timestamp = TimestampTZ()
     autocommits = True
-    is_known = True
+    is_supported = True
     migrates_atomically = True
     needs = (("postgresql", (9, 5), "INSERT … ON CONFLICT"),)
-    inserts_at_once = True
+    supports_insert_select = True
     empty_text_is_null = False
 
     def complete(self, url: URL) -> URL:
@@ -152,7 +152,7 @@ class PostgreSQL(Backend):
             return url.set(drivername="postgresql+psycopg_async")
         return url
 
-    def for_driver(self, url: URL) -> URL:
+    def driver_url(self, url: URL) -> URL:
         driver = url.get_driver_name()
         if driver in ("asyncpg", *_LIBPQ) and (listed := named_servers(url, None)):
             # SQLAlchemy splits a list in a way of its own, and no address of IPv6.
@@ -210,10 +210,10 @@ class PostgreSQL(Backend):
             if found not in (schema, None):  # None: it is not there yet
                 raise _not_in_schema(url, schema, found)
 
-    def silence_arguments(self, driver: str, limit: float) -> dict[str, Any]:
+    def keepalive_arguments(self, driver: str, limit: float) -> dict[str, Any]:
         if driver not in _LIBPQ:
             return {}
-        probes = Probes.within(limit)
+        probes = Keepalive.within(limit)
         return {
             "keepalives": 1,
             "keepalives_idle": probes.idle,
@@ -278,8 +278,8 @@ class PostgreSQL(Backend):
     def large_text_type(self, dialect: Dialect) -> TypeEngine[Any]:
         return Text()
 
-    def scratch(self, url: URL, name: str, directory: Path) -> Scratch:
-        return Scratch(
+    def temporary_database(self, url: URL, name: str, directory: Path) -> TemporaryDatabase:
+        return TemporaryDatabase(
             url,
             schema=name,
             create=f"CREATE SCHEMA {name}",
@@ -325,14 +325,14 @@ class PostgreSQL(Backend):
             raise
         connection.commit()
 
-    def classify(self, error: BaseException) -> Fault:
+    def error_kind(self, error: BaseException) -> ErrorKind:
         if _has_stale_plan(error):
-            return Fault.UNAVAILABLE
+            return ErrorKind.UNAVAILABLE
         # asyncpg, and what SQLAlchemy makes of its error: this server is not the primary.
         if "TargetServerAttributeNotMatched" in map(_type_name, (error, error.__cause__)):
-            return Fault.UNAVAILABLE
+            return ErrorKind.UNAVAILABLE
         code = str(self.error_code(error))
-        return _FAULTS.get(code) or _FAULTS.get(code[:2]) or Fault.OTHER
+        return _FAULTS.get(code) or _FAULTS.get(code[:2]) or ErrorKind.OTHER
 
 
 def _take_lock(connection: Connection, timeout: float) -> None:

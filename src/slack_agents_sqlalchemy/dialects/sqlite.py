@@ -22,9 +22,9 @@ from sqlalchemy.pool import StaticPool
 from sqlalchemy.types import DateTime, TypeEngine
 from sqlalchemy.util import await_only
 
+from slack_agents_sqlalchemy.dialects.base import DialectAdapter, TemporaryDatabase, lock_error
 from slack_agents_sqlalchemy.dialects.columns import Timestamp, declare_partial_indexes
-from slack_agents_sqlalchemy.dialects.faults import Fault, driver_error
-from slack_agents_sqlalchemy.dialects.generic import Backend, Scratch, lock_error
+from slack_agents_sqlalchemy.dialects.error_kinds import ErrorKind, driver_error
 from slack_agents_sqlalchemy.dialects.transactions import pause
 from slack_agents_sqlalchemy.dialects.upserts import Upsert, upsert_on_conflict
 from slack_agents_sqlalchemy.errors import AccessRefusedError, ConfigurationError
@@ -36,14 +36,14 @@ _logger = logging.getLogger(__name__)
 _BUSY_TIMEOUT = 0.1
 
 _FAULTS = {
-    sqlite3.SQLITE_BUSY: Fault.LOCKED,
-    sqlite3.SQLITE_LOCKED: Fault.LOCKED,
-    sqlite3.SQLITE_INTERRUPT: Fault.TIMED_OUT,
-    sqlite3.SQLITE_CANTOPEN: Fault.UNAVAILABLE,
-    sqlite3.SQLITE_READONLY: Fault.ACCESS_REFUSED,
-    sqlite3.SQLITE_PERM: Fault.ACCESS_REFUSED,
-    sqlite3.SQLITE_AUTH: Fault.ACCESS_REFUSED,
-    sqlite3.SQLITE_FULL: Fault.FULL,
+    sqlite3.SQLITE_BUSY: ErrorKind.LOCKED,
+    sqlite3.SQLITE_LOCKED: ErrorKind.LOCKED,
+    sqlite3.SQLITE_INTERRUPT: ErrorKind.TIMED_OUT,
+    sqlite3.SQLITE_CANTOPEN: ErrorKind.UNAVAILABLE,
+    sqlite3.SQLITE_READONLY: ErrorKind.ACCESS_REFUSED,
+    sqlite3.SQLITE_PERM: ErrorKind.ACCESS_REFUSED,
+    sqlite3.SQLITE_AUTH: ErrorKind.ACCESS_REFUSED,
+    sqlite3.SQLITE_FULL: ErrorKind.FULL,
 }
 
 _THREAD_ENDS = 5.0  # seconds that aiosqlite's thread may take to end after it has failed to connect
@@ -121,17 +121,17 @@ class PysqliteCalls:
         return True
 
 
-class SQLite(Backend):
+class SQLite(DialectAdapter):
     """SQLite, by the standard library's driver or by aiosqlite."""
 
     default_driver = "pysqlite"
-    keeps_one_connection = True
+    has_single_connection = True
     timestamp = ISOText()
     autocommits = True
-    is_known = True
+    is_supported = True
     migrates_atomically = True
     needs = (("sqlite", (3, 24), "INSERT … ON CONFLICT"),)
-    inserts_at_once = True
+    supports_insert_select = True
     empty_text_is_null = False
 
     def complete(self, url: URL) -> URL:
@@ -203,7 +203,7 @@ class SQLite(Backend):
         _set_synchronous(cursor.execute, info)
         cursor.close()
 
-    waits_briefly_for_locks = True
+    has_short_lock_timeout = True
 
     def interrupt(
         self, driver_connection: Any, connect: Callable[[], AbstractContextManager[Connection]]
@@ -219,11 +219,11 @@ class SQLite(Backend):
     def large_text_type(self, dialect: Dialect) -> TypeEngine[Any]:
         return Text()
 
-    def scratch(self, url: URL, name: str, directory: Path) -> Scratch:
+    def temporary_database(self, url: URL, name: str, directory: Path) -> TemporaryDatabase:
         if self.is_private_memory(url):
-            return Scratch(url)
+            return TemporaryDatabase(url)
         plain = url.difference_update_query((*_URI_PARAMETERS, "uri"))
-        return Scratch(plain.set(database=str(directory / f"{name}.db")))
+        return TemporaryDatabase(plain.set(database=str(directory / f"{name}.db")))
 
     def declare(self, metadata: MetaData) -> None:
         declare_partial_indexes(metadata, "sqlite")
@@ -242,7 +242,7 @@ class SQLite(Backend):
             _use_write_ahead_log(connection, deadline)
             _retry_while_busy(connection, "BEGIN IMMEDIATE", deadline)
         except DBAPIError as exc:
-            if self.classify(driver_error(exc)) is Fault.LOCKED:
+            if self.error_kind(driver_error(exc)) is ErrorKind.LOCKED:
                 raise lock_error(timeout) from exc
             raise
         try:
@@ -297,10 +297,12 @@ class SQLite(Backend):
     def repeats_row(self, error: BaseException) -> bool:
         return False  # it names columns only
 
-    def classify(self, error: BaseException) -> Fault:
+    def error_kind(self, error: BaseException) -> ErrorKind:
         code = self.error_code(error)
         # The low byte is the kind of error; the rest refines it.
-        return _FAULTS.get(code & 0xFF, Fault.OTHER) if isinstance(code, int) else Fault.OTHER
+        return (
+            _FAULTS.get(code & 0xFF, ErrorKind.OTHER) if isinstance(code, int) else ErrorKind.OTHER
+        )
 
 
 def _opened(url: URL) -> tuple[str, dict[str, str]]:

@@ -19,7 +19,7 @@ _LONGEST_PAUSE = 0.1  # seconds
 def transact[T](
     connection: Connection,
     operation: Callable[[Connection], T],
-    is_passing: Callable[[DBAPIError], bool],
+    is_transient: Callable[[DBAPIError], bool],
     code_of: Callable[[DBAPIError], str | int | None],
     refuses_duplicate: Callable[[DBAPIError], bool],
 ) -> T:
@@ -28,7 +28,7 @@ def transact[T](
     Args:
         connection: A new one, which has run nothing yet.
         operation: What to do; it may be run several times.
-        is_passing: Whether it may succeed when it is run again after this error.
+        is_transient: Whether it may succeed when it is run again after this error.
         code_of: The code of an error; without one, nobody knows what became of a commit.
         refuses_duplicate: Whether an error says that a row is there already.
 
@@ -47,7 +47,7 @@ def transact[T](
                 duplicate = DuplicateKeyError("a commit without an answer had stored the row")
                 duplicate.was_stored = True
                 raise duplicate from None
-            if attempt == _ATTEMPTS or connection.invalidated or not is_passing(exc):
+            if attempt == _ATTEMPTS or connection.invalidated or not is_transient(exc):
                 raise
             may_be_stored |= committing and code_of(exc) is None
             connection.rollback()

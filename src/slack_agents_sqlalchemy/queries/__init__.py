@@ -1,0 +1,1 @@
+"""One module for each aggregate: statements, their parameters and the row mappers."""

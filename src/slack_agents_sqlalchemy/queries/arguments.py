@@ -1,0 +1,124 @@
+"""What callers hand in, checked: each function returns the value to store or raises."""
+
+import math
+import reprlib
+from datetime import UTC, datetime
+
+from slack_agents_sqlalchemy.errors import InvalidTypeError, InvalidValueError, NotFoundError
+from slack_agents_sqlalchemy.identifiers import MAX_ID
+from slack_agents_sqlalchemy.types.exact import WrittenJSON, dump_json
+
+_FIRST_MOMENT = datetime(1, 1, 1, tzinfo=UTC)
+_LAST_MOMENT = datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+_INT64 = range(-(2**63), 2**63)
+
+
+def identifier(kind: str, value: object) -> int:
+    """Read the id of a ``kind`` (conversation, message, block): an ``int`` or its ``str()``.
+
+    Raises:
+        InvalidValueError: It is neither.
+        NotFoundError: It lies outside the range of ids, so that nothing can have it.
+    """
+    number = _decimal(value)
+    if number is None:
+        raise InvalidValueError(
+            f"{reprlib.repr(value)} is no {kind} id: "
+            "pass the integer that this storage returned, or its str()"
+        )
+    if not 0 < number <= MAX_ID:
+        raise NotFoundError(f"there is no {kind} {reprlib.repr(value)}")
+    return number
+
+
+def _decimal(value: object) -> int | None:
+    if type(value) is int:
+        return value
+    if isinstance(value, str) and value.isascii() and value.removeprefix("-").isdecimal():
+        if len(value) > len(str(MAX_ID)):
+            return MAX_ID + 1
+        return int(value) if str(int(value)) == value else None
+    return None
+
+
+def text(name: str, value: object) -> str:
+    """Return ``value`` if it is a ``str``."""
+    if not isinstance(value, str):
+        raise InvalidTypeError(f"{name} must be a str, not {type(value).__name__}")
+    return value
+
+
+def optional_text(name: str, value: object) -> str | None:
+    """Return ``value`` if it is a ``str`` or None."""
+    return None if value is None else text(name, value)
+
+
+def json_object(name: str, value: object) -> WrittenJSON:
+    """Return ``value`` as it is now, written, if it is a ``dict`` that JSON can hold."""
+    if not isinstance(value, dict):
+        raise InvalidTypeError(f"{name} must be a dict, not {type(value).__name__}")
+    return WrittenJSON(dump_json(value))
+
+
+def json_value(value: object) -> WrittenJSON:
+    """Return ``value`` as it is now, written, if JSON can hold it; None is JSON's ``null``."""
+    return WrittenJSON(dump_json(value))
+
+
+def integer(name: str, value: object) -> int:
+    """Return ``value`` if it is an ``int`` of 64 bits."""
+    if not isinstance(value, int):
+        raise InvalidTypeError(f"{name} must be an int, not {type(value).__name__}")
+    if value not in _INT64:
+        raise InvalidValueError(f"{name} must fit 64 bits, and {reprlib.repr(value)} does not")
+    return int(value)
+
+
+def optional_integer(name: str, value: object) -> int | None:
+    """Return ``value`` if it is an ``int`` of 64 bits or None."""
+    return None if value is None else integer(name, value)
+
+
+def number(name: str, value: object) -> float:
+    """Return ``value`` as a finite ``float``."""
+    if not isinstance(value, int | float):
+        raise InvalidTypeError(f"{name} must be a float, not {type(value).__name__}")
+    try:
+        converted = float(value)
+    except OverflowError:
+        converted = math.inf
+    if not math.isfinite(converted):
+        raise InvalidValueError(f"{name} must be a finite number, not {reprlib.repr(value)}")
+    return converted
+
+
+def optional_number(name: str, value: object) -> float | None:
+    """Return ``value`` as a finite ``float``, or None."""
+    return None if value is None else number(name, value)
+
+
+def moment(name: str, value: object) -> datetime | None:
+    """Return a point in time as an aware UTC ``datetime``, or None.
+
+    Args:
+        name: The argument's name, for the message.
+        value: A ``datetime`` or ISO 8601 text; a naive one is UTC.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError as exc:
+            raise InvalidValueError(
+                f"{name} must be a date in ISO 8601, as 2026-01-31T12:00:00+00:00, "
+                f"not {reprlib.repr(value)}"
+            ) from exc
+    if not isinstance(value, datetime):
+        raise InvalidTypeError(f"{name} must be a datetime or a str, not {type(value).__name__}")
+    if value.tzinfo is None:
+        return value.replace(tzinfo=UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:  # within a day of the first or last year: no message is beyond it
+        return _LAST_MOMENT if value.year > 1 else _FIRST_MOMENT

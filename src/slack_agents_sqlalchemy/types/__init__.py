@@ -1,0 +1,1 @@
+"""Column types that keep values exactly on every database."""
