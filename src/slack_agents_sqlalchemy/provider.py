@@ -106,7 +106,7 @@ class Provider(BaseStorageProvider):
     @property
     def supports_export(self) -> bool:
         """Whether another process can read what is stored here: all but SQLite in memory."""
-        return not self._database.adapter.is_private_memory(self._database.url)
+        return not self._database.adapter.is_in_memory(self._database.url)
 
     @property
     def _ready(self) -> Database:

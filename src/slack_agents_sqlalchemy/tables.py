@@ -38,7 +38,7 @@ metadata = MetaData(naming_convention={"pk": "pk_%(table_name)s"})
 
 @event.listens_for(metadata, "before_create")
 def _declare_for_dialect(metadata: MetaData, connection: Connection, **_: object) -> None:
-    adapter_for(connection.dialect.name).declare(metadata)
+    adapter_for(connection.dialect.name).set_table_options(metadata)
 
 
 type _Type = TypeEngine[Any] | type[TypeEngine[Any]]

@@ -48,7 +48,7 @@ def parse_url(url: object) -> URL:
             "what follows the ? that mean something in a URL (@ is %40, / is %2F, ? is %3F)"
         )
     require_ports(parsed)
-    parsed = adapter_for(parsed.get_backend_name()).complete(parsed)
+    parsed = adapter_for(parsed.get_backend_name()).complete_url(parsed)
     _require_driver(parsed)
     return _RedactedURL(*parsed)
 

@@ -215,7 +215,7 @@ async def test_the_largest_ids_are_found_by_indexes(storage: Provider):
     def plan(connection: Connection) -> str:
         if connection.dialect.name == "postgresql":  # which reads small tables as a whole
             connection.exec_driver_sql("SET enable_seqscan = off")
-        explain, _ = PLANS[storage._database.adapter.product(connection.dialect)]
+        explain, _ = PLANS[storage._database.adapter.product_name(connection.dialect)]
         question = database._LARGEST_IDS.compile(connection, compile_kwargs={"literal_binds": True})
         rows = connection.exec_driver_sql(f"{explain}{question}").all()
         if connection.dialect.name == "postgresql":
@@ -223,5 +223,5 @@ async def test_the_largest_ids_are_found_by_indexes(storage: Provider):
         return str([tuple(row) for row in rows])
 
     answer = await storage._database.run(plan)
-    _, look_up = PLANS[storage._database.adapter.product(storage.engine.dialect)]
+    _, look_up = PLANS[storage._database.adapter.product_name(storage.engine.dialect)]
     assert answer.count(look_up) == 5, answer

@@ -12,9 +12,9 @@ from slack_agents.config import load_plugin
 from sqlalchemy import URL, NullPool, StaticPool, make_url
 
 from slack_agents_sqlalchemy import ConfigurationError, DriverMissingError, Provider
-from slack_agents_sqlalchemy.dialects import adapter_for as backend
-from slack_agents_sqlalchemy.options import Options, describe, parse_options
-from slack_agents_sqlalchemy.urls import parse_url
+from slack_agents_sqlalchemy.dialects import adapter_for
+from slack_agents_sqlalchemy.options import Options, parse_options
+from slack_agents_sqlalchemy.urls import parse_url, redact
 
 
 def test_the_configuration_of_the_readme_is_all_that_is_needed():
@@ -94,7 +94,7 @@ def test_a_driver_that_cannot_be_loaded_is_an_error_that_says_what_it_lacks(
 
 def test_the_sslmode_of_libpq_is_understood_by_asyncpg_too():
     url = parse_url("postgres://host/agents?sslmode=require")
-    of_driver = backend(url.get_backend_name()).for_driver(url)
+    of_driver = adapter_for(url.get_backend_name()).driver_url(url)
     assert of_driver.query == {"dsn": "postgresql:///?sslmode=require"}
 
 
@@ -271,7 +271,7 @@ async def test_an_engine_option_that_sqlalchemy_refuses_is_an_error_that_says_so
     ],
 )
 def test_no_password_is_shown(url: str):
-    assert "sesame" not in describe(make_url(url))
+    assert "sesame" not in redact(make_url(url))
     assert "sesame" not in repr(Provider(url=url))
     assert "someone" in repr(Provider(url=url))
 

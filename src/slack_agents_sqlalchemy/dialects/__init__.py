@@ -2,8 +2,13 @@
 
 from functools import cache
 
-from slack_agents_sqlalchemy.dialects.base import DialectAdapter, TemporaryDatabase, lock_error
+from slack_agents_sqlalchemy.dialects.base import (
+    DialectAdapter,
+    TemporaryDatabase,
+    migration_lock_error,
+)
 from slack_agents_sqlalchemy.dialects.columns import Timestamp
+from slack_agents_sqlalchemy.dialects.driver_calls import DriverCalls, TransactionCalls
 from slack_agents_sqlalchemy.dialects.error_kinds import ErrorKind, driver_error
 from slack_agents_sqlalchemy.dialects.insert_select import InsertSelect
 from slack_agents_sqlalchemy.dialects.transactions import pause
@@ -11,14 +16,16 @@ from slack_agents_sqlalchemy.dialects.upserts import Upsert
 
 __all__ = [
     "DialectAdapter",
+    "DriverCalls",
     "ErrorKind",
     "InsertSelect",
     "TemporaryDatabase",
     "Timestamp",
+    "TransactionCalls",
     "Upsert",
     "adapter_for",
     "driver_error",
-    "lock_error",
+    "migration_lock_error",
     "pause",
 ]
 

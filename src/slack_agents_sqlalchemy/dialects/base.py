@@ -1,7 +1,7 @@
 """The generic road: what works on any SQLAlchemy dialect, and what the others refine."""
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.types import TypeEngine
 
 from slack_agents_sqlalchemy.dialects.columns import LikePattern, Timestamp, largest_text_type
+from slack_agents_sqlalchemy.dialects.driver_calls import DriverCalls
 from slack_agents_sqlalchemy.dialects.error_kinds import (
     ErrorKind,
     driver_error,
@@ -49,23 +50,23 @@ class DialectAdapter:
     extra: str | None = None
     """Extra of this distribution that installs the default driver."""
     timestamp = Timestamp()
-    autocommits = False
+    supports_autocommit = False
     """Whether its connections can be put in AUTOCOMMIT; not every dialect has that."""
     empty_text_is_null = True
     """Whether the database may take an empty text for NULL, as Oracle does."""
 
     is_supported = False
     """Whether somebody has looked at what it does with text; else that is tried with new tables."""
-    needs: Sequence[tuple[str, tuple[int, ...], str]] = ()
+    minimum_versions: Sequence[tuple[str, tuple[int, ...], str]] = ()
     """Versions that this package works with: (database, oldest, what the one before lacks)."""
 
-    def product(self, dialect: Dialect) -> str:
+    def product_name(self, dialect: Dialect) -> str:
         """Return the name of the database, where one dialect serves several."""
         return dialect.name
 
     # Connections
 
-    def complete(self, url: URL) -> URL:
+    def complete_url(self, url: URL) -> URL:
         """Return the URL with its driver.
 
         Raises:
@@ -82,7 +83,7 @@ class DialectAdapter:
     has_single_connection = False
     """Whether one connection serves all calls, so that it must outlive a cancelled one."""
 
-    def is_private_memory(self, url: URL) -> bool:
+    def is_in_memory(self, url: URL) -> bool:
         """Return whether the database lives in this process and goes with it."""
         return False
 
@@ -90,10 +91,10 @@ class DialectAdapter:
         """Return whether connecting would make the database, which is not there yet."""
         return False
 
-    def make_private(self, url: URL) -> None:
+    def create_private_files(self, url: URL) -> None:
         """Make what connecting would make for everybody to read, so that only its owner can."""
 
-    has_synchronous = False
+    supports_synchronous = False
     """Whether the option ``synchronous`` means something to it."""
 
     def engine_arguments(self, url: URL, pool_size: int) -> dict[str, Any]:
@@ -137,17 +138,17 @@ class DialectAdapter:
         """Return arguments of the driver's ``connect`` that have it prepare no statements."""
         return {}
 
-    def prepares_apart(self, driver: str) -> bool:
+    def prepares_separately(self, driver: str) -> bool:
         """Return whether a driver that keeps no statement still prepares in a trip of its own.
 
         Where connections are shared by transaction, only a transaction keeps the two together.
         """
         return False
 
-    when_unreachable = "Is the database running, and is the URL right?"
-    when_refused = "Check user, password, database name and rights."
+    unreachable_hint = "Is the database running, and is the URL right?"
+    access_refused_hint = "Check user, password, database name and rights."
 
-    def advice(self, error: BaseException) -> str:
+    def hint(self, error: BaseException) -> str:
         """Return what to do about a driver's error, where that is known."""
         return ""
 
@@ -163,18 +164,18 @@ class DialectAdapter:
         """Return how many servers a new connection may have to be tried with."""
         return max(len(self.servers(url)), 1)
 
-    def limits_connecting(self, driver: str) -> bool:
+    def enforces_connect_timeout(self, driver: str) -> bool:
         """Return whether the driver's limit lasts until a server lets it in, and is each one's."""
         return False
 
-    def require_service(self, dbapi_connection: Any) -> None:
+    def require_ready_server(self, dbapi_connection: Any) -> None:
         """Look whether one of several servers may be used, and set the new connection up for it.
 
         Raises:
             DatabaseUnavailableError: Another one is to be used.
         """
 
-    def prepare_connection(self, dbapi_connection: Any, info: dict[str, Any]) -> None:
+    def configure_connection(self, dbapi_connection: Any, info: dict[str, Any]) -> None:
         """Set up a new driver connection.
 
         Args:
@@ -187,13 +188,13 @@ class DialectAdapter:
             StorageError: The provider cannot work on it; it is closed then.
         """
 
-    def prepare_dialect(self, dialect: Dialect) -> None:
+    def configure_dialect(self, dialect: Dialect) -> None:
         """Set up the SQLAlchemy dialect of a new engine."""
 
     has_short_lock_timeout = False
     """Whether a lock is given up so early that its call is made again until its own limit."""
 
-    def interrupt(
+    def cancel_statement(
         self, driver_connection: Any, connect: Callable[[], AbstractContextManager[Connection]]
     ) -> None:
         """Have the database end what a connection runs, where the driver does not do it itself.
@@ -203,11 +204,8 @@ class DialectAdapter:
             connect: Lends another connection.
         """
 
-    def driver_calls(self, driver: str) -> Any:
-        """Return how the driver's own connection is used, or None where that is not known.
-
-        See :class:`slack_agents_sqlalchemy.engine.fast_path.DriverCalls`.
-        """
+    def driver_calls(self, driver: str) -> DriverCalls | None:
+        """Return how statements run on the driver's own connection; None without a fast path."""
         return None
 
     def temporary_database(self, url: URL, name: str, directory: Path) -> TemporaryDatabase:
@@ -232,7 +230,7 @@ class DialectAdapter:
 
     # Tables
 
-    def declare(self, metadata: MetaData) -> None:
+    def set_table_options(self, metadata: MetaData) -> None:
         """Give tables and indexes what only this dialect has, before they are created.
 
         Not said in the tables, where SQLAlchemy would import every dialect that is named.
@@ -255,7 +253,7 @@ class DialectAdapter:
             A function of a connection and the row: update, else insert, else (another was first)
             update again.
         """
-        return update_else_insert(table, replaced, self.refuses_duplicate)
+        return update_else_insert(table, replaced, self.is_duplicate_key)
 
     supports_insert_select = False
     """Whether ``INSERT … SELECT`` takes parameters as columns, and tells whether it made a row."""
@@ -268,7 +266,9 @@ class DialectAdapter:
 
     # Transactions
 
-    def transact[T](self, connection: Connection, operation: Callable[[Connection], T]) -> T:
+    def run_in_transaction[T](
+        self, connection: Connection, operation: Callable[[Connection], T]
+    ) -> T:
         """Run an operation as one transaction.
 
         An operation that lost against the transaction of another is run again as a whole.
@@ -282,24 +282,29 @@ class DialectAdapter:
             operation,
             self.is_transient,
             lambda error: self.error_code(driver_error(error)),
-            self.refuses_duplicate,
+            self.is_duplicate_key,
         )
 
     def is_transient(self, error: DBAPIError) -> bool:
         """Return whether a transaction that got this error may succeed when it is run again."""
         return is_transient(error, self.error_code(driver_error(error)))
 
-    def refuses_duplicate(self, error: DBAPIError) -> bool:
-        """Return whether an error that SQLAlchemy raised says that a row is there already."""
-        return isinstance(error, IntegrityError) or self.is_duplicate(driver_error(error))
+    duplicate_key_codes: Collection[str | int] = ("23505", "23000")
+    """Codes of the errors that say that a row with this key exists."""
+
+    def is_duplicate_key(self, error: BaseException) -> bool:
+        """Return whether an error of SQLAlchemy or of the driver says that the key exists."""
+        if isinstance(error, IntegrityError):
+            return True
+        return self.error_code(driver_error(error)) in self.duplicate_key_codes
 
     # Migrations
 
-    def select_revision(self, version_table: str) -> str:
+    def revision_query(self, version_table: str) -> str:
         """Return the SQL that reads the revision, and finds no row where there is no schema."""
         return f"SELECT version_num FROM {version_table}"  # noqa: S608 - a constant
 
-    migrates_atomically = False
+    has_transactional_ddl = False
     """Whether a migration that is interrupted leaves nothing behind."""
 
     @contextmanager
@@ -316,15 +321,15 @@ class DialectAdapter:
         yield
 
     @property
-    def migration_pauses(self) -> Iterator[float]:
+    def migration_retry_delays(self) -> Iterator[float]:
         """Seconds to wait before a migration that failed is run again, once for each time."""
         return (random.uniform(0.01, 0.1) for _ in range(20))  # noqa: S311 - no secret
 
-    def was_overtaken(self, error: BaseException) -> bool:
+    def is_concurrent_migration_error(self, error: BaseException) -> bool:
         """Return whether a migration met what another process made, past the lock."""
         return False
 
-    def restore_settings(self, connection: Connection) -> None:
+    def apply_database_settings(self, connection: Connection) -> None:
         """Give a database, made otherwise than by a migration, the settings of a migrated one.
 
         Asks nothing where it has them, waits for nobody, and fails for nothing.
@@ -335,14 +340,14 @@ class DialectAdapter:
 
     # Errors
 
-    size_setting: str | None = None
+    statement_size_setting: str | None = None
     """Name of the server's setting that limits a statement's size, if there is one."""
 
-    def ask_size_limit(self, connection: Connection) -> int:
+    def read_statement_size_limit(self, connection: Connection) -> int:
         """Return the value of that setting, in bytes."""
-        raise LookupError(self.size_setting)
+        raise LookupError(self.statement_size_setting)
 
-    def is_too_large(self, error: BaseException) -> bool:
+    def is_statement_too_large(self, error: BaseException) -> bool:
         """Return whether a driver's error says that a statement is larger than that setting."""
         return False
 
@@ -354,11 +359,7 @@ class DialectAdapter:
         """Return the SQLSTATE or the database's own number of a driver's error."""
         return sqlstate(error)
 
-    def is_duplicate(self, error: BaseException) -> bool:
-        """Return whether a driver's error says that a row with this key is there already."""
-        return self.error_code(error) in ("23505", "23000")
-
-    def repeats_row(self, error: BaseException) -> bool:
+    def error_shows_values(self, error: BaseException) -> bool:
         """Return whether the text of a driver's error may show what was to be stored."""
         return str(self.error_code(error)).startswith(("22", "23"))  # data, integrity
 
@@ -367,7 +368,7 @@ class DialectAdapter:
         return kind_of_sqlstate(self.error_code(error))
 
 
-def lock_error(timeout: float) -> MigrationLockedError:
+def migration_lock_error(timeout: float) -> MigrationLockedError:
     """Return the error of a migration lock that another process has held for too long."""
     return MigrationLockedError(
         f"another process has held the migration lock for {timeout:g} s: wait until it has "

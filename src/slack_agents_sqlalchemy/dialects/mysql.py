@@ -13,7 +13,11 @@ from sqlalchemy.dialects.mysql import DATETIME, LONGTEXT, VARCHAR, insert
 from sqlalchemy.engine import URL, Connection, Dialect
 from sqlalchemy.types import TypeEngine
 
-from slack_agents_sqlalchemy.dialects.base import DialectAdapter, TemporaryDatabase, lock_error
+from slack_agents_sqlalchemy.dialects.base import (
+    DialectAdapter,
+    TemporaryDatabase,
+    migration_lock_error,
+)
 from slack_agents_sqlalchemy.dialects.columns import Timestamp
 from slack_agents_sqlalchemy.dialects.error_kinds import ErrorKind
 from slack_agents_sqlalchemy.dialects.servers import named_servers
@@ -21,7 +25,7 @@ from slack_agents_sqlalchemy.dialects.upserts import Upsert
 from slack_agents_sqlalchemy.errors import ConfigurationError, DatabaseUnavailableError
 from slack_agents_sqlalchemy.identifiers import digest
 
-_FAULTS = {
+_ERROR_KINDS = {
     1040: ErrorKind.UNAVAILABLE,  # too many connections
     1053: ErrorKind.UNAVAILABLE,  # server shutdown in progress
     1927: ErrorKind.UNAVAILABLE,  # connection was killed (MariaDB)
@@ -124,7 +128,7 @@ class AiomysqlCalls:
             matched: int = await cursor.execute(sql, arguments)
             return matched
 
-    def is_lost(self, connection: Any) -> bool:
+    def is_closed(self, connection: Any) -> bool:
         """Return whether the connection was closed under its user."""
         return bool(connection.closed)
 
@@ -135,26 +139,26 @@ class MySQL(DialectAdapter):
     default_driver = "aiomysql"
     extra = "mysql"
     timestamp = DateTime6()
-    autocommits = True
+    supports_autocommit = True
     is_supported = True
-    needs = (
+    minimum_versions = (
         ("mysql", (5, 6, 4), "DATETIME(6)"),
         ("mariadb", (5, 3), "DATETIME(6)"),
     )
     supports_insert_select = True
     empty_text_is_null = False
 
-    def product(self, dialect: Dialect) -> str:
+    def product_name(self, dialect: Dialect) -> str:
         # Either name in the URL leads to either server.
         return "mariadb" if getattr(dialect, "is_mariadb", False) else "mysql"
 
-    def complete(self, url: URL) -> URL:
+    def complete_url(self, url: URL) -> URL:
         if not url.database:
             raise ConfigurationError(
                 "storage option 'url' names no database: mysql://user:password@host/database"
             )
         named_servers(url, _PORT)  # is there a port that is none?
-        return super().complete(url)
+        return super().complete_url(url)
 
     def driver_url(self, url: URL) -> URL:
         # SQLAlchemy's dialect `mariadb` refuses a MySQL server; `mysql` finds out which one it is.
@@ -196,7 +200,7 @@ class MySQL(DialectAdapter):
         context.check_hostname = asked.get("ssl_check_hostname", "true").lower() in _TRUE
         return {"ssl": context}
 
-    def prepare_connection(self, dbapi_connection: Any, info: dict[str, Any]) -> None:
+    def configure_connection(self, dbapi_connection: Any, info: dict[str, Any]) -> None:
         cursor = dbapi_connection.cursor()
         # aiomysql 0.3 goes on in clear where the server offers no TLS; the other drivers refuse.
         if _asks_aiomysql_for_tls(info["url"]):
@@ -222,7 +226,7 @@ class MySQL(DialectAdapter):
     def servers(self, url: URL) -> Sequence[dict[str, Any]]:
         return named_servers(url, _PORT)
 
-    def require_service(self, dbapi_connection: Any) -> None:
+    def require_ready_server(self, dbapi_connection: Any) -> None:
         cursor = dbapi_connection.cursor()
         try:
             cursor.execute("SHOW VARIABLES LIKE 'wsrep_on'")
@@ -242,7 +246,7 @@ class MySQL(DialectAdapter):
     def driver_calls(self, driver: str) -> AiomysqlCalls | None:
         return AiomysqlCalls() if driver == "aiomysql" else None
 
-    def interrupt(
+    def cancel_statement(
         self, driver_connection: Any, connect: Callable[[], AbstractContextManager[Connection]]
     ) -> None:
         # The server runs a statement to its end though its client is gone.
@@ -270,7 +274,7 @@ class MySQL(DialectAdapter):
             drop=f"DROP DATABASE IF EXISTS {name}",
         )
 
-    def declare(self, metadata: MetaData) -> None:
+    def set_table_options(self, metadata: MetaData) -> None:
         for table in metadata.tables.values():
             for dialect in ("mysql", "mariadb"):
                 options = table.dialect_options[dialect]
@@ -296,7 +300,7 @@ class MySQL(DialectAdapter):
             text("SELECT GET_LOCK(:name, :timeout)"), name | {"timeout": timeout}
         ).scalar()
         if not locked:
-            raise lock_error(timeout)
+            raise migration_lock_error(timeout)
         try:
             with _ascii_replaced(connection):
                 yield
@@ -305,16 +309,16 @@ class MySQL(DialectAdapter):
             if not connection.invalidated:
                 connection.execute(text("SELECT RELEASE_LOCK(:name)"), name)
 
-    def was_overtaken(self, error: BaseException) -> bool:
+    def is_concurrent_migration_error(self, error: BaseException) -> bool:
         # GET_LOCK locks one node of a Galera cluster; all nodes run schema changes in one order.
         return self.error_code(error) in _OVERTAKEN
 
-    size_setting = "max_allowed_packet"
+    statement_size_setting = "max_allowed_packet"
 
-    def ask_size_limit(self, connection: Connection) -> int:
+    def read_statement_size_limit(self, connection: Connection) -> int:
         return int(connection.exec_driver_sql("SELECT @@max_allowed_packet").scalar_one())
 
-    def is_too_large(self, error: BaseException) -> bool:
+    def is_statement_too_large(self, error: BaseException) -> bool:
         return self.error_code(error) in _TOO_LARGE
 
     def statement_size(self, sql: str, parameters: Sequence[Any]) -> int:
@@ -328,16 +332,15 @@ class MySQL(DialectAdapter):
             code = getattr(error, "errno", None)  # MariaDB's own driver has its text first
         return code if isinstance(code, int) else None
 
-    def is_duplicate(self, error: BaseException) -> bool:
-        return self.error_code(error) == 1062  # noqa: PLR2004 - ER_DUP_ENTRY
+    duplicate_key_codes = (1062,)  # ER_DUP_ENTRY
 
-    def repeats_row(self, error: BaseException) -> bool:
+    def error_shows_values(self, error: BaseException) -> bool:
         return self.error_code(error) in (1048, 1062, 1264, 1265, 1366, 1406, 1452)
 
     def error_kind(self, error: BaseException) -> ErrorKind:
         code = self.error_code(error)
         if isinstance(code, int) and code != _NO_NUMBER:
-            return _FAULTS.get(code, ErrorKind.OTHER)
+            return _ERROR_KINDS.get(code, ErrorKind.OTHER)
         # PyMySQL and aiomysql: client and server no longer agree where a packet begins.
         # MySQL Connector: the connection was lost.
         name = "InternalError" if code is None else "OperationalError"

@@ -16,7 +16,11 @@ from sqlalchemy.engine import URL, Connection, Dialect
 from sqlalchemy.schema import CreateSchema
 from sqlalchemy.types import TypeEngine
 
-from slack_agents_sqlalchemy.dialects.base import DialectAdapter, TemporaryDatabase, lock_error
+from slack_agents_sqlalchemy.dialects.base import (
+    DialectAdapter,
+    TemporaryDatabase,
+    migration_lock_error,
+)
 from slack_agents_sqlalchemy.dialects.columns import Timestamp, declare_partial_indexes
 from slack_agents_sqlalchemy.dialects.error_kinds import ErrorKind, sqlstate
 from slack_agents_sqlalchemy.dialects.keepalive import Keepalive
@@ -51,7 +55,7 @@ _LIBPQ = ("psycopg", "psycopg_async", "psycopg2")
 # What PostgreSQL says of a statement that was prepared on another connection.
 _NOT_PREPARED = ("26000", "42P05", "08P01")
 
-_FAULTS = {
+_ERROR_KINDS = {
     "08P01": ErrorKind.OTHER,  # protocol violation: see _NOT_PREPARED
     "08": ErrorKind.UNAVAILABLE,  # connection exception
     "53300": ErrorKind.UNAVAILABLE,  # too many connections
@@ -121,7 +125,7 @@ class AsyncpgCalls:
         tag: str = await connection.execute(sql, *arguments)
         return int(tag.rpartition(" ")[2])
 
-    def is_lost(self, connection: Any) -> bool:
+    def is_closed(self, connection: Any) -> bool:
         """Return whether the connection was closed under its user."""
         return bool(connection.is_closed())
 
@@ -132,18 +136,18 @@ class PostgreSQL(DialectAdapter):
     default_driver = "asyncpg"
     extra = "postgresql"
     timestamp = TimestampTZ()
-    autocommits = True
+    supports_autocommit = True
     is_supported = True
-    migrates_atomically = True
-    needs = (("postgresql", (9, 5), "INSERT … ON CONFLICT"),)
+    has_transactional_ddl = True
+    minimum_versions = (("postgresql", (9, 5), "INSERT … ON CONFLICT"),)
     supports_insert_select = True
     empty_text_is_null = False
 
-    def complete(self, url: URL) -> URL:
+    def complete_url(self, url: URL) -> URL:
         # Hosting services hand out postgres:// and ?sslmode=, which libpq understands.
         if url.drivername == "postgres":
             url = url.set(drivername="postgresql")
-        url = super().complete(url)
+        url = super().complete_url(url)
         driver = url.get_driver_name()
         if driver in ("asyncpg", *_LIBPQ) and len(named_servers(url, _PORT)) > 1:
             # A standby answers too, and refuses to write.
@@ -183,11 +187,11 @@ class PostgreSQL(DialectAdapter):
             }
         return {}
 
-    def prepare_dialect(self, dialect: Dialect) -> None:
+    def configure_dialect(self, dialect: Dialect) -> None:
         if dialect.driver in _LIBPQ:
             dialect.colspecs = {**dialect.colspecs, Double: _BinaryDouble}
 
-    def prepare_connection(self, dbapi_connection: Any, info: dict[str, Any]) -> None:
+    def configure_connection(self, dbapi_connection: Any, info: dict[str, Any]) -> None:
         url, schema = info["url"], info["schema"]
         encoding = _setting(dbapi_connection, "server_encoding")
         if _is_other_than_utf8(encoding):
@@ -231,7 +235,7 @@ class PostgreSQL(DialectAdapter):
     def server_count(self, url: URL) -> int:
         return max(len(named_servers(url, _PORT)), 1)
 
-    def limits_connecting(self, driver: str) -> bool:
+    def enforces_connect_timeout(self, driver: str) -> bool:
         return driver in ("asyncpg", *_LIBPQ)
 
     def schema_arguments(self, driver: str, schema: str) -> dict[str, Any]:
@@ -255,10 +259,10 @@ class PostgreSQL(DialectAdapter):
             return {"prepare_threshold": None}
         return {}
 
-    def prepares_apart(self, driver: str) -> bool:
+    def prepares_separately(self, driver: str) -> bool:
         return driver == "asyncpg"
 
-    def advice(self, error: BaseException) -> str:
+    def hint(self, error: BaseException) -> str:
         if self.error_code(error) in _NOT_PREPARED:
             return (
                 ". A pooler that shares connections by transaction, as PgBouncer, loses prepared "
@@ -269,7 +273,7 @@ class PostgreSQL(DialectAdapter):
     def driver_calls(self, driver: str) -> AsyncpgCalls | None:
         return AsyncpgCalls() if driver == "asyncpg" else None
 
-    def interrupt(
+    def cancel_statement(
         self, driver_connection: Any, connect: Callable[[], AbstractContextManager[Connection]]
     ) -> None:
         if type(driver_connection).__module__.startswith("psycopg2"):
@@ -286,7 +290,7 @@ class PostgreSQL(DialectAdapter):
             drop=f"DROP SCHEMA IF EXISTS {name} CASCADE",
         )
 
-    def declare(self, metadata: MetaData) -> None:
+    def set_table_options(self, metadata: MetaData) -> None:
         declare_partial_indexes(metadata, "postgresql")
 
     def contains(self, column: ColumnElement[str], parameter: str) -> ColumnElement[bool]:
@@ -296,7 +300,7 @@ class PostgreSQL(DialectAdapter):
     def upsert(self, table: Table, replaced: Sequence[str]) -> Upsert:
         return upsert_on_conflict(insert(table), table, replaced)
 
-    def select_revision(self, version_table: str) -> str:
+    def revision_query(self, version_table: str) -> str:
         # The table may be another agent's, further on in the search path.
         return (
             f"SELECT v.version_num FROM {version_table} AS v"  # noqa: S608 - a constant
@@ -332,7 +336,7 @@ class PostgreSQL(DialectAdapter):
         if "TargetServerAttributeNotMatched" in map(_type_name, (error, error.__cause__)):
             return ErrorKind.UNAVAILABLE
         code = str(self.error_code(error))
-        return _FAULTS.get(code) or _FAULTS.get(code[:2]) or ErrorKind.OTHER
+        return _ERROR_KINDS.get(code) or _ERROR_KINDS.get(code[:2]) or ErrorKind.OTHER
 
 
 def _take_lock(connection: Connection, timeout: float) -> None:
@@ -340,7 +344,7 @@ def _take_lock(connection: Connection, timeout: float) -> None:
     deadline = time.monotonic() + timeout
     while not connection.execute(_TRY_LOCK, {"key": _LOCK_KEY}).scalar():
         if time.monotonic() > deadline:
-            raise lock_error(timeout)
+            raise migration_lock_error(timeout)
         pause(connection, _LOCK_POLL)
 
 

@@ -22,7 +22,11 @@ from sqlalchemy.pool import StaticPool
 from sqlalchemy.types import DateTime, TypeEngine
 from sqlalchemy.util import await_only
 
-from slack_agents_sqlalchemy.dialects.base import DialectAdapter, TemporaryDatabase, lock_error
+from slack_agents_sqlalchemy.dialects.base import (
+    DialectAdapter,
+    TemporaryDatabase,
+    migration_lock_error,
+)
 from slack_agents_sqlalchemy.dialects.columns import Timestamp, declare_partial_indexes
 from slack_agents_sqlalchemy.dialects.error_kinds import ErrorKind, driver_error
 from slack_agents_sqlalchemy.dialects.transactions import pause
@@ -35,7 +39,7 @@ _logger = logging.getLogger(__name__)
 # ends that wait, so it is short: a call that is given up does not keep its thread.
 _BUSY_TIMEOUT = 0.1
 
-_FAULTS = {
+_ERROR_KINDS = {
     sqlite3.SQLITE_BUSY: ErrorKind.LOCKED,
     sqlite3.SQLITE_LOCKED: ErrorKind.LOCKED,
     sqlite3.SQLITE_INTERRUPT: ErrorKind.TIMED_OUT,
@@ -93,7 +97,7 @@ class PysqliteCalls:
         matched: int = connection.execute(sql, arguments).rowcount
         return matched
 
-    def is_lost(self, connection: Any) -> bool:
+    def is_closed(self, connection: Any) -> bool:
         """Return False: a file is not closed under its user."""
         return False
 
@@ -127,30 +131,30 @@ class SQLite(DialectAdapter):
     default_driver = "pysqlite"
     has_single_connection = True
     timestamp = ISOText()
-    autocommits = True
+    supports_autocommit = True
     is_supported = True
-    migrates_atomically = True
-    needs = (("sqlite", (3, 24), "INSERT … ON CONFLICT"),)
+    has_transactional_ddl = True
+    minimum_versions = (("sqlite", (3, 24), "INSERT … ON CONFLICT"),)
     supports_insert_select = True
     empty_text_is_null = False
 
-    def complete(self, url: URL) -> URL:
+    def complete_url(self, url: URL) -> URL:
         if url.get_driver_name() in _SQLITE3_DRIVERS:
             _require_form(url)
-        return super().complete(url)
+        return super().complete_url(url)
 
-    def is_private_memory(self, url: URL) -> bool:
+    def is_in_memory(self, url: URL) -> bool:
         path, parameters = _opened(url)
         in_memory = parameters.get("mode") == "memory" or parameters.get("vfs") == "memdb"
         return in_memory or path in ("", ":memory:")
 
-    has_synchronous = True
+    supports_synchronous = True
 
     def is_missing(self, url: URL) -> bool:
         path = self._created(url)
         return path is not None and not os.path.exists(path)  # noqa: PTH110 - also if it is too long
 
-    def make_private(self, url: URL) -> None:
+    def create_private_files(self, url: URL) -> None:
         path = self._created(url)
         if path is None:
             return
@@ -167,7 +171,7 @@ class SQLite(DialectAdapter):
         """Return the path of the file that connecting creates where it is missing, if any."""
         path, parameters = _opened(url)
         opens_only = parameters.get("mode") in ("ro", "rw")
-        return None if url.host or opens_only or self.is_private_memory(url) else path
+        return None if url.host or opens_only or self.is_in_memory(url) else path
 
     def engine_arguments(self, url: URL, pool_size: int) -> dict[str, Any]:
         if url.get_driver_name() == "aiosqlite":
@@ -185,7 +189,7 @@ class SQLite(DialectAdapter):
         of_driver = {"async_creator_fn": _connect_aiosqlite} if driver == "aiosqlite" else {}
         return {"check_same_thread": False, "timeout": _BUSY_TIMEOUT, **of_driver}
 
-    def prepare_connection(self, dbapi_connection: Any, info: dict[str, Any]) -> None:
+    def configure_connection(self, dbapi_connection: Any, info: dict[str, Any]) -> None:
         cursor = dbapi_connection.cursor()
         cursor.execute("PRAGMA foreign_keys = ON")
         if info["url"].get_driver_name() not in _SQLITE3_DRIVERS:
@@ -205,7 +209,7 @@ class SQLite(DialectAdapter):
 
     has_short_lock_timeout = True
 
-    def interrupt(
+    def cancel_statement(
         self, driver_connection: Any, connect: Callable[[], AbstractContextManager[Connection]]
     ) -> None:
         interrupt = getattr(driver_connection, "interrupt", None)  # Turso's has none
@@ -220,12 +224,12 @@ class SQLite(DialectAdapter):
         return Text()
 
     def temporary_database(self, url: URL, name: str, directory: Path) -> TemporaryDatabase:
-        if self.is_private_memory(url):
+        if self.is_in_memory(url):
             return TemporaryDatabase(url)
         plain = url.difference_update_query((*_URI_PARAMETERS, "uri"))
         return TemporaryDatabase(plain.set(database=str(directory / f"{name}.db")))
 
-    def declare(self, metadata: MetaData) -> None:
+    def set_table_options(self, metadata: MetaData) -> None:
         declare_partial_indexes(metadata, "sqlite")
 
     def contains(self, column: ColumnElement[str], parameter: str) -> ColumnElement[bool]:
@@ -243,7 +247,7 @@ class SQLite(DialectAdapter):
             _retry_while_busy(connection, "BEGIN IMMEDIATE", deadline)
         except DBAPIError as exc:
             if self.error_kind(driver_error(exc)) is ErrorKind.LOCKED:
-                raise lock_error(timeout) from exc
+                raise migration_lock_error(timeout) from exc
             raise
         try:
             yield
@@ -253,7 +257,7 @@ class SQLite(DialectAdapter):
             raise
         connection.exec_driver_sql("COMMIT")
 
-    def restore_settings(self, connection: Connection) -> None:
+    def apply_database_settings(self, connection: Connection) -> None:
         info = connection.info
         if info[_JOURNAL] in ("wal", "memory"):
             return
@@ -279,8 +283,8 @@ class SQLite(DialectAdapter):
         _set_synchronous(cursor.execute, info)
         cursor.close()
 
-    when_unreachable = "Is its folder there, and may this process write to it?"
-    when_refused = (
+    unreachable_hint = "Is its folder there, and may this process write to it?"
+    access_refused_hint = (
         "Check the rights of this process on the file, its -wal and -shm beside it, and its folder."
     )
 
@@ -288,20 +292,21 @@ class SQLite(DialectAdapter):
         code = getattr(error, "sqlite_errorcode", None)
         return code if isinstance(code, int) else None
 
-    def is_duplicate(self, error: BaseException) -> bool:
-        return self.error_code(error) in (
-            sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY,
-            sqlite3.SQLITE_CONSTRAINT_UNIQUE,
-        )
+    duplicate_key_codes = (
+        sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY,
+        sqlite3.SQLITE_CONSTRAINT_UNIQUE,
+    )
 
-    def repeats_row(self, error: BaseException) -> bool:
+    def error_shows_values(self, error: BaseException) -> bool:
         return False  # it names columns only
 
     def error_kind(self, error: BaseException) -> ErrorKind:
         code = self.error_code(error)
         # The low byte is the kind of error; the rest refines it.
         return (
-            _FAULTS.get(code & 0xFF, ErrorKind.OTHER) if isinstance(code, int) else ErrorKind.OTHER
+            _ERROR_KINDS.get(code & 0xFF, ErrorKind.OTHER)
+            if isinstance(code, int)
+            else ErrorKind.OTHER
         )
 
 

@@ -21,7 +21,7 @@ def transact[T](
     operation: Callable[[Connection], T],
     is_transient: Callable[[DBAPIError], bool],
     code_of: Callable[[DBAPIError], str | int | None],
-    refuses_duplicate: Callable[[DBAPIError], bool],
+    is_duplicate_key: Callable[[DBAPIError], bool],
 ) -> T:
     """Run an operation as one transaction, which is run again as a whole where it lost.
 
@@ -30,7 +30,7 @@ def transact[T](
         operation: What to do; it may be run several times.
         is_transient: Whether it may succeed when it is run again after this error.
         code_of: The code of an error; without one, nobody knows what became of a commit.
-        refuses_duplicate: Whether an error says that a row is there already.
+        is_duplicate_key: Whether an error says that a row is there already.
 
     Raises:
         DuplicateKeyError: With ``was_stored``: the row is that of a commit without an answer.
@@ -43,7 +43,7 @@ def transact[T](
             committing = True
             connection.commit()
         except DBAPIError as exc:
-            if may_be_stored and refuses_duplicate(exc):
+            if may_be_stored and is_duplicate_key(exc):
                 duplicate = DuplicateKeyError("a commit without an answer had stored the row")
                 duplicate.was_stored = True
                 raise duplicate from None

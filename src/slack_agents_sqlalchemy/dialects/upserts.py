@@ -14,14 +14,14 @@ _ATTEMPTS = 20  # each but the first needs another caller that makes or deletes 
 
 
 def update_else_insert(
-    table: Table, replaced: Sequence[str], refuses_duplicate: Callable[[DBAPIError], bool]
+    table: Table, replaced: Sequence[str], is_duplicate_key: Callable[[DBAPIError], bool]
 ) -> Upsert:
     """Return the upsert of any database: update, else insert, else (another was first) again.
 
     Args:
         table: Where the row goes; its primary key tells whether it is there.
         replaced: Names of the columns that an existing row gets anew.
-        refuses_duplicate: Whether an error says that a row is there already.
+        is_duplicate_key: Whether an error says that a row is there already.
     """
     # A column's own name is taken by the values of an UPDATE: the key's parameters get another.
     is_row = [column == bindparam(f"key_{column.name}") for column in table.primary_key]
@@ -41,7 +41,7 @@ def update_else_insert(
             try:
                 connection.execute(create, row)
             except DBAPIError as exc:
-                if attempt == _ATTEMPTS or not refuses_duplicate(exc):
+                if attempt == _ATTEMPTS or not is_duplicate_key(exc):
                     raise
                 connection.rollback()  # the other's row is seen by a new transaction only
             else:

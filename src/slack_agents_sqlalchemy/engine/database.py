@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from slack_agents_sqlalchemy import tables
 from slack_agents_sqlalchemy.dialects import (
     DialectAdapter,
+    DriverCalls,
     InsertSelect,
     Upsert,
     adapter_for,
@@ -23,7 +24,7 @@ from slack_agents_sqlalchemy.engine.attempts import Attempt
 from slack_agents_sqlalchemy.engine.deadlines import DeadlineError, Deadlines
 from slack_agents_sqlalchemy.engine.error_mapping import presentable, translate
 from slack_agents_sqlalchemy.engine.failover import Failover
-from slack_agents_sqlalchemy.engine.fast_path import DriverCalls, FastPath, Row
+from slack_agents_sqlalchemy.engine.fast_path import FastPath, Row
 from slack_agents_sqlalchemy.engine.pool import (
     AsyncConnections,
     Connections,
@@ -79,7 +80,7 @@ class Database:
     def __init__(self, url: URL, options: Options) -> None:
         self.url = url
         self.adapter: DialectAdapter = adapter_for(url.get_backend_name())
-        if options.synchronous is not None and not self.adapter.has_synchronous:
+        if options.synchronous is not None and not self.adapter.supports_synchronous:
             raise ConfigurationError(
                 "storage option 'synchronous' is for SQLite: what a power cut may take from "
                 f"{redact(url)} is a setting of its server"
@@ -87,7 +88,7 @@ class Database:
         self._options = options
         self._servers = self.adapter.servers(url)
         self._time_to_connect = options.connect_timeout / self.adapter.server_count(url)
-        self._autocommits = engines.autocommits(url, self.adapter, options)
+        self._autocommits = engines.uses_autocommit(url, self.adapter, options)
         self._engine: Engine | None = None
         self._runner: Runner | None = None
         self._fast_path: FastPath | None = None
@@ -130,7 +131,7 @@ class Database:
                 f"{redact(self.url)} does not exist: run slack-agents-db upgrade to create it"
             )
         self._engine = engines.create(self.url, self.adapter, self._options)
-        self.adapter.make_private(self.url)  # not for an option that is of no use
+        self.adapter.create_private_files(self.url)  # not for an option that is of no use
         serves_any_loop = self.adapter.has_single_connection and not self._engine.dialect.is_async
         self._loop = None if serves_any_loop else asyncio.get_running_loop()
         self._process = os.getpid()
@@ -143,7 +144,7 @@ class Database:
         may_hang = (
             self._engine.dialect.is_async
             and not self.adapter.has_single_connection
-            and not self.adapter.limits_connecting(self.url.get_driver_name())
+            and not self.adapter.enforces_connect_timeout(self.url.get_driver_name())
         )
         if self._servers or may_hang:  # after the fast path, which may forbid to connect
             choose = Failover(self.adapter, self._servers, self._time_to_connect)
@@ -338,7 +339,7 @@ class Database:
             with connect(engine, self._freshness, attempt) as connection:
                 if self._autocommits:
                     return operation(connection)
-                return self.adapter.transact(connection, operation)
+                return self.adapter.run_in_transaction(connection, operation)
 
         return await self._hop(
             lambda attempt: runner.run(lambda: connect_and_run(attempt), attempt),
@@ -413,9 +414,9 @@ class Database:
 
     def _require_version(self, dialect: Dialect) -> None:
         """Raise where the server is older than the statements of this package."""
-        product = self.adapter.product(dialect)
+        product = self.adapter.product_name(dialect)
         found = dialect.server_version_info or ()
-        for name, oldest, feature in self.adapter.needs:
+        for name, oldest, feature in self.adapter.minimum_versions:
             if product == name and found and tuple(found) < oldest:
                 raise UnsupportedDatabaseError(
                     f"{redact(self.url)} is {name} {_dotted(found)}, which lacks {feature}: "
@@ -423,7 +424,7 @@ class Database:
                 )
 
     def _driver_calls(self) -> DriverCalls | None:
-        calls: DriverCalls | None = self.adapter.driver_calls(self.url.get_driver_name())
+        calls = self.adapter.driver_calls(self.url.get_driver_name())
         return calls if self._autocommits else None
 
     def _create_connections(self, engine: Engine, calls: Any) -> Connections[Any]:
@@ -436,7 +437,9 @@ class Database:
 
     def _create_runner(self, engine: Engine, connections: Connections[Any] | None) -> Runner:
         def interrupt(driver_connection: Any) -> None:
-            self.adapter.interrupt(driver_connection, lambda: connect(engine, self._freshness))
+            self.adapter.cancel_statement(
+                driver_connection, lambda: connect(engine, self._freshness)
+            )
 
         one_connection = self.adapter.has_single_connection
         size = 1 if one_connection else self._options.pool_size
@@ -469,7 +472,7 @@ class Database:
 
     async def _refuse_what_is_too_large(self, error: Exception, attempt: Attempt) -> None:
         """Raise where the server refused a statement, or dropped the connection, for its size."""
-        setting = self.adapter.size_setting
+        setting = self.adapter.statement_size_setting
         sql = attempt.sql
         sent: Any = attempt.sent
         if isinstance(error, DBAPIError) and error.connection_invalidated:
@@ -489,8 +492,8 @@ class Database:
                 f"{redact(self.url)} closed the connection while a value of {size:,} bytes was "
                 "sent: is it larger than the server accepts?"
             ) from cause
-        limit = await self.run(self.adapter.ask_size_limit)
-        if size >= limit or self.adapter.is_too_large(driver_error(error)):
+        limit = await self.run(self.adapter.read_statement_size_limit)
+        if size >= limit or self.adapter.is_statement_too_large(driver_error(error)):
             raise InvalidValueError(
                 f"a value is larger than the server accepts, with its statement {size:,} bytes: "
                 f"raise its setting {setting}, which is {limit:,} bytes now"

@@ -57,18 +57,18 @@ def translate(
     if isinstance(error, StatementError) and isinstance(error.orig, StorageError):
         return error.orig  # a column type refused a value before it was sent
     cause = driver_error(error)
-    what = _kind(cause, adapter) if adapter.repeats_row(cause) else _first_line(cause)
+    what = _kind(cause, adapter) if adapter.error_shows_values(cause) else _first_line(cause)
     if not attempt.connected and (refusal := _refusal_to_connect(error, adapter, where)):
         return refusal
     kind_ = _kind_of(error, cause, adapter, attempt)
     if kind_ in _MEANINGS:
         kind, text = _MEANINGS[kind_]
-        advice = {"if_away": adapter.when_unreachable, "if_refused": adapter.when_refused}
+        advice = {"if_away": adapter.unreachable_hint, "if_refused": adapter.access_refused_hint}
         return kind(text.format(where=where, what=what, **advice))
-    if isinstance(error, IntegrityError) or adapter.is_duplicate(cause):
+    if adapter.is_duplicate_key(error):
         return DuplicateKeyError(f"{where} refused a row: {what}")
     if isinstance(error, SQLAlchemyError) or adapter.error_code(cause) is not None:
-        return DatabaseError(f"{where} refused a statement: {what}{adapter.advice(cause)}")
+        return DatabaseError(f"{where} refused a statement: {what}{adapter.hint(cause)}")
     return None
 
 
@@ -106,7 +106,7 @@ def presentable(error: BaseException, adapter: DialectAdapter) -> BaseException 
         password. Its traceback shows no frame, as they are the driver's and SQLAlchemy's.
     """
     cause = _innermost(error)
-    of_data = isinstance(error, IntegrityError | DataError) or adapter.repeats_row(cause)
+    of_data = isinstance(error, IntegrityError | DataError) or adapter.error_shows_values(cause)
     if of_data or isinstance(cause, StorageError) or _is_of_arguments(error, adapter):
         return None
     cause.__cause__ = None  # what it says is in the message; this hides its context too

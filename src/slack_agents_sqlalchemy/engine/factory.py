@@ -23,10 +23,10 @@ _AUTOCOMMIT = {
 }
 
 
-def autocommits(url: URL, adapter: DialectAdapter, options: Options) -> bool:
+def uses_autocommit(url: URL, adapter: DialectAdapter, options: Options) -> bool:
     """Return whether connections are put in AUTOCOMMIT, so that one statement is one round trip."""
-    prepares_apart = adapter.prepares_apart(url.get_driver_name())
-    return adapter.autocommits and (options.prepared_statements or not prepares_apart)
+    prepares_separately = adapter.prepares_separately(url.get_driver_name())
+    return adapter.supports_autocommit and (options.prepared_statements or not prepares_separately)
 
 
 def create(url: URL, adapter: DialectAdapter, options: Options) -> Engine:
@@ -40,7 +40,7 @@ def create(url: URL, adapter: DialectAdapter, options: Options) -> Engine:
         "hide_parameters": True,
         "echo": options.echo,
         "logging_name": "slack_agents",
-        **(_AUTOCOMMIT if autocommits(url, adapter, options) else {}),
+        **(_AUTOCOMMIT if uses_autocommit(url, adapter, options) else {}),
         **_engine_options(url, adapter, options),
         "connect_args": {
             **_connect_arguments(url, adapter, options),
@@ -59,7 +59,7 @@ def create(url: URL, adapter: DialectAdapter, options: Options) -> Engine:
         ) from None
     except ValueError as exc:
         raise unusable(redact(url), exc) from None
-    adapter.prepare_dialect(engine.dialect)
+    adapter.configure_dialect(engine.dialect)
     # A logger of its own: at DEBUG, SQLAlchemy logs the rows that it reads, tokens too.
     sql_log = logging.getLogger(f"sqlalchemy.engine.Engine.{engine.logging_name}")
     sql_log.addFilter(_shows_no_row)
@@ -124,7 +124,7 @@ def _listen(
         if options.synchronous is not None:
             record.info["synchronous"] = options.synchronous
         try:
-            adapter.prepare_connection(connection, record.info)
+            adapter.configure_connection(connection, record.info)
         except BaseException:
             engine.dialect.do_terminate(connection)  # the pool forgets it
             raise

@@ -62,7 +62,7 @@ class Failover:
             connection = dialect.connect(*arguments, **named)
             try:
                 if self._may_be_passed_over:
-                    self._adapter.require_service(connection)
+                    self._adapter.require_ready_server(connection)
             except BaseException:
                 dialect.do_terminate(connection)
                 raise

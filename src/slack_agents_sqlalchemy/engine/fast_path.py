@@ -7,14 +7,13 @@ statement. Pooling, types and SQL stay SQLAlchemy's.
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, cast
 
 from sqlalchemy import Executable, Float
 from sqlalchemy.engine import Dialect, Engine
 from sqlalchemy.types import TypeEngine
 
-from slack_agents_sqlalchemy.dialects import DialectAdapter, ErrorKind
+from slack_agents_sqlalchemy.dialects import DialectAdapter, DriverCalls, ErrorKind
 from slack_agents_sqlalchemy.engine.attempts import Attempt
 from slack_agents_sqlalchemy.engine.pool import Connections
 from slack_agents_sqlalchemy.types import exact
@@ -39,30 +38,6 @@ _READERS: dict[type, _Reader] = {
     ExactText: _Reader(exact.decode_text, exact.decode_texts),
     ExactJSON: _Reader(exact.load_json, exact.load_jsons),
 }
-
-
-class DriverCalls(Protocol):
-    """How a driver's own connection is used.
-
-    The calls of a synchronous driver never suspend, so that a worker thread can run them too.
-    """
-
-    async def fetch(
-        self, connection: Any, sql: str, arguments: list[Any]
-    ) -> Sequence[Sequence[Any]]:
-        """Run a reading statement and return all its rows."""
-        ...
-
-    async def execute(self, connection: Any, sql: str, arguments: list[Any]) -> int:
-        """Run a writing statement and return how many rows it matched or made."""
-        ...
-
-    def is_lost(self, connection: Any) -> bool:
-        """Return whether the connection was closed under its user."""
-        ...
-
-    read_time: Callable[[Any], datetime] | None
-    """Makes an aware UTC time of what the driver gives; None where that is one."""
 
 
 class Prepared:
@@ -194,7 +169,7 @@ class FastPath:
             raw = await call(connection, prepared.sql, attempt.sent)
         except Exception as exc:
             attempt.lost = (
-                self._calls.is_lost(connection)
+                self._calls.is_closed(connection)
                 or self._adapter.error_kind(exc) is ErrorKind.UNAVAILABLE
             )
             if attempt.lost:

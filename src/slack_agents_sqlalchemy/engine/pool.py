@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 from sqlalchemy.util import greenlet_spawn
 
+from slack_agents_sqlalchemy.dialects import TransactionCalls
 from slack_agents_sqlalchemy.engine.attempts import Attempt
 from slack_agents_sqlalchemy.engine.keepalive import shut_down_after
 
@@ -193,22 +194,6 @@ class ThreadConnections:
         attempt.end()
         self._freshness.note_use(lent)
         lent.close()
-
-
-class TransactionCalls(Protocol):
-    """How transactions are made on a driver's own connection."""
-
-    def begin(self, connection: Any) -> None:
-        """Begin a transaction that writes."""
-        ...
-
-    def is_in_transaction(self, connection: Any) -> bool:
-        """Return whether there is a transaction."""
-        ...
-
-    def commit(self, connection: Any) -> bool:
-        """Commit, or roll back; return whether all of the transaction is stored."""
-        ...
 
 
 class OneConnection:

@@ -69,7 +69,7 @@ def _refusal(connection: Connection, sample: str) -> str | None:
         return tuple(found)
 
     try:
-        found = adapter_for(connection.dialect.name).transact(connection, keep)
+        found = adapter_for(connection.dialect.name).run_in_transaction(connection, keep)
     except DBAPIError as exc:
         if connection.invalidated:
             raise

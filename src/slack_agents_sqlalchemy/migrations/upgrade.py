@@ -21,7 +21,13 @@ from sqlalchemy.engine import URL, Connection, Dialect, Inspector
 from sqlalchemy.exc import DBAPIError
 
 from slack_agents_sqlalchemy import interruption
-from slack_agents_sqlalchemy.dialects import ErrorKind, adapter_for, driver_error, lock_error, pause
+from slack_agents_sqlalchemy.dialects import (
+    ErrorKind,
+    adapter_for,
+    driver_error,
+    migration_lock_error,
+    pause,
+)
 from slack_agents_sqlalchemy.engine.database import Database
 from slack_agents_sqlalchemy.errors import (
     ConfigurationError,
@@ -92,7 +98,7 @@ def _look_for_revision(connection: Connection) -> str | None:
 
 def _select_revision(connection: Connection) -> str | None:
     # As plain SQL: a start need compile nothing.
-    sql = adapter_for(connection.dialect.name).select_revision(VERSION_TABLE)
+    sql = adapter_for(connection.dialect.name).revision_query(VERSION_TABLE)
     return connection.exec_driver_sql(sql).scalar()
 
 
@@ -146,7 +152,7 @@ def require_head(revision: str | None, url: URL, options: Options) -> None:
 def interrupted_upgrade(url: URL) -> str:
     """Return what is true of the schema after an upgrade that was interrupted."""
     where = redact(url)
-    if adapter_for(url.get_backend_name()).migrates_atomically:
+    if adapter_for(url.get_backend_name()).has_transactional_ddl:
         return (
             f"the schema of {where} is unchanged or upgraded completely; "
             "slack-agents-db check tells which"
@@ -186,7 +192,7 @@ async def ensure(database: Database, options: Options) -> None:
         MigrationLockedError: Another process has been migrating for too long.
     """
     if options.migrate == "off":
-        await database.run(database.adapter.restore_settings)
+        await database.run(database.adapter.apply_database_settings)
         return
     revision = await database.run(_revision_in_use)
     if revision == HEAD:
@@ -201,7 +207,7 @@ def _revision_in_use(connection: Connection) -> str | None:
     """Return the revision; where it is this version's, the database gets the settings it needs."""
     revision = current_revision(connection)
     if revision == HEAD:
-        adapter_for(connection.dialect.name).restore_settings(connection)
+        adapter_for(connection.dialect.name).apply_database_settings(connection)
     return revision
 
 
@@ -233,7 +239,7 @@ async def _wait_for_lock[T](database: Database, migrate: Callable[[], Awaitable[
             return await migrate()
         except MigrationLockedError:
             if time.monotonic() > deadline:
-                raise lock_error(LOCK_TIMEOUT) from None
+                raise migration_lock_error(LOCK_TIMEOUT) from None
         if not is_reported:
             is_reported = True
             _LOG.warning(
@@ -248,7 +254,7 @@ def _upgrade(connection: Connection) -> bool:
     known = adapter_for(connection.dialect.name)
     is_new = _look_for_revision(connection) is None
     if known.is_supported:
-        _migrate_under_lock(connection, known.migration_pauses)
+        _migrate_under_lock(connection, known.migration_retry_delays)
     else:
         _migrate_in_turn(connection)
         if is_new:
@@ -265,7 +271,7 @@ def _migrate_under_lock(connection: Connection, pauses: Iterator[float]) -> None
         try:
             _run_alembic(connection)
         except DBAPIError as exc:
-            if connection.invalidated or not known.was_overtaken(driver_error(exc)):
+            if connection.invalidated or not known.is_concurrent_migration_error(driver_error(exc)):
                 raise
             pause(connection, seconds)
         else:
@@ -297,7 +303,7 @@ def _migrate_in_turn(connection: Connection) -> None:
                 connection.rollback()
                 found = _standing(connection)
                 if found != standing:
-                    standing, obstacle, pauses = found, exc, known.migration_pauses
+                    standing, obstacle, pauses = found, exc, known.migration_retry_delays
                 seconds = next(pauses, None)
                 if seconds is None:
                     _refuse(connection, obstacle, made)
@@ -447,7 +453,7 @@ def _migrate(context: "EnvironmentContext", connection: Connection) -> None:
     with adapter_for(connection.dialect.name).migration_lock(connection, _LOCK_POLL):
         # Asked again under the lock: another process may have migrated meanwhile.
         require_known(_look_for_revision(connection))
-        if not adapter_for(connection.dialect.name).autocommits:
+        if not adapter_for(connection.dialect.name).supports_autocommit:
             _teach_alembic(connection.dialect)
         context.configure(connection=connection, **_context_options())
         context.run_migrations()

@@ -99,7 +99,7 @@ def find_or_create(
             connection.execute(CREATE, {**row, "id": conversation_id})
         except DBAPIError as exc:
             known = adapter_for(connection.dialect.name)
-            if attempt == _CREATE_ATTEMPTS or not known.refuses_duplicate(exc):
+            if attempt == _CREATE_ATTEMPTS or not known.is_duplicate_key(exc):
                 raise
             connection.rollback()  # another was first: a new transaction sees its row
         else:

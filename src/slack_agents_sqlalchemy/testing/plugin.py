@@ -135,7 +135,7 @@ def _create_place(temporary: TemporaryDatabase, url: URL, name: str) -> Iterator
     Raises:
         ConfigurationError: There is no such place, or a connection does not lead there.
     """
-    if adapter_for(url.get_backend_name()).is_private_memory(url):
+    if adapter_for(url.get_backend_name()).is_in_memory(url):
         yield _Place(temporary.url, None, None)
         return
     if temporary.drop is None and temporary.url == url:
