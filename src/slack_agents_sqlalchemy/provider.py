@@ -12,6 +12,7 @@ from sqlalchemy.engine import URL, Engine
 
 from slack_agents_sqlalchemy import tables
 from slack_agents_sqlalchemy.engine.database import Database
+from slack_agents_sqlalchemy.engine.executor import Executor
 from slack_agents_sqlalchemy.engine.fast_path import Row
 from slack_agents_sqlalchemy.errors import NotFoundError, NotInitializedError
 from slack_agents_sqlalchemy.identifiers import next_id
@@ -109,10 +110,10 @@ class Provider(BaseStorageProvider):
         return not self._database.adapter.is_in_memory(self._database.url)
 
     @property
-    def _ready(self) -> Database:
+    def _ready(self) -> Executor:
         if not self._is_ready and self._database.is_open:
             raise NotInitializedError("the storage is being initialized: await initialize() first")
-        return self._database
+        return self._database.executor
 
     async def _read(
         self, statement: Executable, parameters: dict[str, Any], *, id_at: int

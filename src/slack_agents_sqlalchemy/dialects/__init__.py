@@ -8,7 +8,7 @@ from slack_agents_sqlalchemy.dialects.base import (
     migration_lock_error,
 )
 from slack_agents_sqlalchemy.dialects.columns import Timestamp
-from slack_agents_sqlalchemy.dialects.driver_calls import DriverCalls, TransactionCalls
+from slack_agents_sqlalchemy.dialects.driver_calls import DriverCalls
 from slack_agents_sqlalchemy.dialects.error_kinds import ErrorKind, driver_error
 from slack_agents_sqlalchemy.dialects.insert_select import InsertSelect
 from slack_agents_sqlalchemy.dialects.transactions import pause

@@ -19,6 +19,7 @@ from slack_agents_sqlalchemy.dialects.base import (
     migration_lock_error,
 )
 from slack_agents_sqlalchemy.dialects.columns import Timestamp
+from slack_agents_sqlalchemy.dialects.driver_calls import AsyncDriverCalls
 from slack_agents_sqlalchemy.dialects.error_kinds import ErrorKind
 from slack_agents_sqlalchemy.dialects.servers import named_servers
 from slack_agents_sqlalchemy.dialects.upserts import Upsert
@@ -106,10 +107,11 @@ class DateTime6(Timestamp):
         return value.replace(tzinfo=UTC)
 
 
-class AiomysqlCalls:
+class AiomysqlCalls(AsyncDriverCalls):
     """aiomysql, whose cursors read all rows at once."""
 
-    def read_time(self, value: datetime) -> datetime:
+    @staticmethod
+    def read_time(value: datetime) -> datetime:
         """Return a time of the driver's as an aware one."""
         return value.replace(tzinfo=UTC)
 

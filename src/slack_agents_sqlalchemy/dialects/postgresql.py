@@ -22,6 +22,7 @@ from slack_agents_sqlalchemy.dialects.base import (
     migration_lock_error,
 )
 from slack_agents_sqlalchemy.dialects.columns import Timestamp, declare_partial_indexes
+from slack_agents_sqlalchemy.dialects.driver_calls import AsyncDriverCalls
 from slack_agents_sqlalchemy.dialects.error_kinds import ErrorKind, sqlstate
 from slack_agents_sqlalchemy.dialects.keepalive import Keepalive
 from slack_agents_sqlalchemy.dialects.servers import named_servers
@@ -108,10 +109,8 @@ class _BinaryDouble(Double[float]):
         return read
 
 
-class AsyncpgCalls:
+class AsyncpgCalls(AsyncDriverCalls):
     """asyncpg, which keeps its own prepared statements."""
-
-    read_time = None  # it is aware, in UTC
 
     async def fetch(
         self, connection: Any, sql: str, arguments: list[Any]

@@ -28,6 +28,7 @@ from slack_agents_sqlalchemy.dialects.base import (
     migration_lock_error,
 )
 from slack_agents_sqlalchemy.dialects.columns import Timestamp, declare_partial_indexes
+from slack_agents_sqlalchemy.dialects.driver_calls import TransactionCalls
 from slack_agents_sqlalchemy.dialects.error_kinds import ErrorKind, driver_error
 from slack_agents_sqlalchemy.dialects.transactions import pause
 from slack_agents_sqlalchemy.dialects.upserts import Upsert, upsert_on_conflict
@@ -78,24 +79,13 @@ class ISOText(Timestamp):
         return value.replace(tzinfo=UTC)
 
 
-class PysqliteCalls:
+class PysqliteCalls(TransactionCalls):
     """The standard library's driver."""
 
-    def read_time(self, value: str) -> datetime:
+    @staticmethod
+    def read_time(value: str) -> datetime:
         """Return the time that a text says; a sixth of what ``replace(tzinfo=…)`` alone takes."""
         return datetime.fromisoformat(value + "+00:00")
-
-    async def fetch(
-        self, connection: Any, sql: str, arguments: list[Any]
-    ) -> Sequence[Sequence[Any]]:
-        """Run a reading statement and return all its rows."""
-        rows: Sequence[Sequence[Any]] = connection.execute(sql, arguments).fetchall()
-        return rows
-
-    async def execute(self, connection: Any, sql: str, arguments: list[Any]) -> int:
-        """Run a writing statement and return how many rows it matched or made."""
-        matched: int = connection.execute(sql, arguments).rowcount
-        return matched
 
     def is_closed(self, connection: Any) -> bool:
         """Return False: a file is not closed under its user."""
