@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import Connection, event, insert, select
 
 from slack_agents_sqlalchemy import DatabaseError, Provider
-from slack_agents_sqlalchemy.engine import database
 from slack_agents_sqlalchemy.identifiers import MAX_CLOCK_ID, MAX_ID, IdSequence
+from slack_agents_sqlalchemy.queries.largest_ids import LARGEST_IDS
 from slack_agents_sqlalchemy.tables import list_items
 
 SECOND = 1_000_000_000
@@ -86,10 +86,10 @@ async def test_rows_at_the_end_of_the_range_stop_nobody_from_inserting(
     storage: Provider, new_provider: Any
 ):
     await storage.append("namespace", "key", {"n": 0})
-    [stored] = await storage._database.fetch(select(list_items), {})
+    [stored] = await storage._database.executor.fetch(select(list_items), {})
     row = dict(zip(list_items.c.keys(), stored, strict=True)) | {"value": {"n": 9}}
     for bogus in (MAX_ID, MAX_ID - 1):
-        await storage._database.execute(insert(list_items), row | {"id": bogus})
+        await storage._database.executor.execute(insert(list_items), row | {"id": bogus})
     assert len(await storage.get_list("namespace", "key")) == 3
     await storage.append("namespace", "key", {"n": 1})
     if storage.supports_export:
@@ -216,7 +216,7 @@ async def test_the_largest_ids_are_found_by_indexes(storage: Provider):
         if connection.dialect.name == "postgresql":  # which reads small tables as a whole
             connection.exec_driver_sql("SET enable_seqscan = off")
         explain, _ = PLANS[storage._database.adapter.product_name(connection.dialect)]
-        question = database._LARGEST_IDS.compile(connection, compile_kwargs={"literal_binds": True})
+        question = LARGEST_IDS.compile(connection, compile_kwargs={"literal_binds": True})
         rows = connection.exec_driver_sql(f"{explain}{question}").all()
         if connection.dialect.name == "postgresql":
             connection.exec_driver_sql("RESET enable_seqscan")

@@ -55,7 +55,7 @@ async def test_a_caller_that_gives_up_while_its_connection_is_looked_at_leaves_i
     await storage.set("plugin", "key", {"n": 1})
     kept = []  # with its traceback, which would keep the connection
     for steps in range(4):
-        storage._database._freshness.note_loss()
+        storage._database.executor._pool.note_loss()
         call = asyncio.ensure_future(storage.get("plugin", "key"))
         for _ in range(steps):
             await asyncio.sleep(0)

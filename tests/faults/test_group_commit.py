@@ -11,6 +11,7 @@ import pytest
 
 from slack_agents_sqlalchemy import DatabaseFullError, NotFoundError, Provider
 from slack_agents_sqlalchemy.dialects.sqlite import PysqliteCalls
+from slack_agents_sqlalchemy.engine.fast_path import Prepared
 from tests.conftest import NewProvider
 from tests.faults.test_sqlite import held_by_another_process, limit_pages, path_of
 
@@ -139,23 +140,23 @@ async def test_statements_of_others_do_not_end_a_transaction(
     storage = await new_provider()
     await storage.append("other", "key", {})
     others: list[threading.Thread] = []
-    execute = PysqliteCalls.execute
+    execute = Prepared.execute
 
     def use_engine() -> None:
         with storage.engine.begin() as connection:
             connection.exec_driver_sql("SELECT 1")
 
-    async def execute_beside_another(
-        calls: PysqliteCalls, connection: sqlite3.Connection, sql: str, arguments: list[Any]
+    def execute_beside_another(
+        prepared: Prepared, connection: sqlite3.Connection, parameters: dict[str, Any]
     ) -> int:
-        matched = await execute(calls, connection, sql, arguments)
+        matched = execute(prepared, connection, parameters)
         if connection.in_transaction and not others:
             others.append(threading.Thread(target=use_engine))
             others[0].start()
             others[0].join(0.3)  # it waits for the transaction
         return matched
 
-    monkeypatch.setattr(PysqliteCalls, "execute", execute_beside_another)
+    monkeypatch.setattr(Prepared, "execute", execute_beside_another)
     while not others:
         before = len(await storage.get_list("namespace", "key"))
         await asyncio.gather(*(storage.append("namespace", "key", {}) for _ in range(WRITES)))

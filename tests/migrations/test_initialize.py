@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from slack_agents_sqlalchemy.engine.attempts import Attempt
 from sqlalchemy import Connection, Engine, event, make_url, text
 
 from slack_agents_sqlalchemy import (
@@ -24,7 +25,6 @@ from slack_agents_sqlalchemy import (
     SchemaOutdatedError,
     SchemaTooNewError,
 )
-from slack_agents_sqlalchemy.engine.attempts import Attempt
 from slack_agents_sqlalchemy.tables import VERSION_TABLE, metadata
 from tests.conftest import NewProvider
 from tests.migrations.schema import describe_schema, table_names
