@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slack_agents_sqlalchemy.engine.attempts import Attempt
 from sqlalchemy import Connection, Engine, event, make_url, text
 
 from slack_agents_sqlalchemy import (
@@ -78,12 +77,12 @@ type Execute = Callable[[str | Callable[[Connection], Any]], Awaitable[Any]]
 @asynccontextmanager
 async def connection_of(provider: Provider) -> AsyncIterator[Execute]:
     """Hold one connection of a provider: what is yielded runs SQL or a function on it."""
-    runner = provider._database._runner
+    engine = provider.engine
 
     def hop(function: Callable[[], Any]) -> Awaitable[Any]:
-        return runner.run(function, Attempt())
+        return greenlet_spawn(function) if engine.dialect.is_async else asyncio.to_thread(function)
 
-    connection = await hop(provider.engine.connect)
+    connection = await hop(engine.connect)
 
     async def execute(task: str | Callable[[Connection], Any]) -> Any:
         if isinstance(task, str):
