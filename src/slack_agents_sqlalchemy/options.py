@@ -118,3 +118,17 @@ def _require_fit(name: str, value: object) -> None:
         may_be_secret = kind is Mapping or not isinstance(value, str | int | float)
         shown = "" if may_be_secret else f", not {value!r}"
         raise ConfigurationError(f"storage option {name!r} must be {description}{shown}")
+
+
+def rename_option(message: str, **names: str) -> str:
+    """Return an error's message with a storage option named as the user wrote it.
+
+    Args:
+        message: The message of a `ConfigurationError`.
+        names: What the user wrote, as ``schema="--schema"``, by the name of the storage option.
+    """
+    for option, name in names.items():
+        prefix = f"storage option {option!r}"
+        if message.startswith(prefix):
+            return name + message.removeprefix(prefix)
+    return message

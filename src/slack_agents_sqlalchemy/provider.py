@@ -7,16 +7,16 @@ from operator import itemgetter
 from typing import Any
 
 from slack_agents.storage.base import BaseStorageProvider, OAuthClientRow, OAuthTokenRow
-from sqlalchemy import Executable, func, select
+from sqlalchemy import Executable
 from sqlalchemy.engine import URL, Engine
 
-from slack_agents_sqlalchemy import tables
+from slack_agents_sqlalchemy import migrations
 from slack_agents_sqlalchemy.engine.database import Database
 from slack_agents_sqlalchemy.engine.executor import Executor
 from slack_agents_sqlalchemy.engine.fast_path import Row
 from slack_agents_sqlalchemy.errors import NotFoundError, NotInitializedError
 from slack_agents_sqlalchemy.identifiers import next_id
-from slack_agents_sqlalchemy.migrations import upgrade as migrations
+from slack_agents_sqlalchemy.operations.row_counts import count_rows
 from slack_agents_sqlalchemy.options import parse_options
 from slack_agents_sqlalchemy.queries import (
     blocks,
@@ -27,13 +27,6 @@ from slack_agents_sqlalchemy.queries import (
     shapes,
 )
 from slack_agents_sqlalchemy.urls import parse_url, redact
-
-_COUNT_ROWS = select(
-    *(
-        select(func.count()).select_from(table).scalar_subquery().label(table.name)
-        for table in tables.metadata.sorted_tables
-    )
-)
 
 
 class Provider(BaseStorageProvider):
@@ -339,5 +332,4 @@ class Provider(BaseStorageProvider):
 
     async def count_rows(self) -> dict[str, int]:
         """Return the number of rows of each table, by the table's name."""
-        [counts] = await self._ready.fetch(_COUNT_ROWS, {})
-        return dict(zip(_COUNT_ROWS.selected_columns.keys(), counts, strict=True))
+        return await count_rows(self._ready)

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from slack_agents_sqlalchemy import Provider, SchemaOutdatedError
-from slack_agents_sqlalchemy.migrations import upgrade as migrations
+from slack_agents_sqlalchemy import Provider, SchemaOutdatedError, migrations
 
 CHECKOUT = Path(__file__).parents[2]
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, event, make_url, text
+from sqlalchemy.util import greenlet_spawn
 
 from slack_agents_sqlalchemy import (
     DatabaseError,
