@@ -63,7 +63,7 @@ class ErrorMapping:
             connecting: Whether it was raised before there was a connection.
         """
         if isinstance(error, StorageError):
-            return error
+            return error.with_traceback(None)  # it shows the frames of a pool and of a greenlet
         mapped = self._map(error, connecting=connecting)
         return error if mapped is None else self.caused_by(error, mapped)
 
