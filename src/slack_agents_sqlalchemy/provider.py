@@ -10,12 +10,12 @@ from slack_agents.storage.base import BaseStorageProvider, OAuthClientRow, OAuth
 from sqlalchemy import Executable, func, select
 from sqlalchemy.engine import URL, Engine
 
-from slack_agents_sqlalchemy import tables
 from slack_agents_sqlalchemy.engine.database import Database
 from slack_agents_sqlalchemy.engine.fast_path import Row
 from slack_agents_sqlalchemy.errors import NotFoundError, NotInitializedError
 from slack_agents_sqlalchemy.identifiers import next_id
 from slack_agents_sqlalchemy.migrations import upgrade as migrations
+from slack_agents_sqlalchemy.models import metadata
 from slack_agents_sqlalchemy.options import parse_options
 from slack_agents_sqlalchemy.queries import (
     blocks,
@@ -30,7 +30,7 @@ from slack_agents_sqlalchemy.urls import parse_url, redact
 _COUNT_ROWS = select(
     *(
         select(func.count()).select_from(table).scalar_subquery().label(table.name)
-        for table in tables.metadata.sorted_tables
+        for table in metadata.sorted_tables
     )
 )
 

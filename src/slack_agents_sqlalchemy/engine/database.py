@@ -10,7 +10,6 @@ from sqlalchemy import Executable, Insert, event, func, select, union_all
 from sqlalchemy.engine import URL, Connection, Dialect, Engine
 from sqlalchemy.exc import DBAPIError
 
-from slack_agents_sqlalchemy import tables
 from slack_agents_sqlalchemy.dialects import (
     DialectAdapter,
     InsertSelect,
@@ -46,6 +45,7 @@ from slack_agents_sqlalchemy.errors import (
     UnsupportedDatabaseError,
 )
 from slack_agents_sqlalchemy.identifiers import MAX_CLOCK_ID, next_id
+from slack_agents_sqlalchemy.models import Block, Conversation, KeyValue, ListItem, Message
 from slack_agents_sqlalchemy.options import Options
 from slack_agents_sqlalchemy.urls import redact
 
@@ -55,14 +55,8 @@ type _Write = Executable | Callable[[Connection, dict[str, Any]], int | None]
 
 _LARGEST_IDS = union_all(
     *(
-        select(func.max(table.c.id)).where(table.c.id <= MAX_CLOCK_ID)
-        for table in (
-            tables.conversations,
-            tables.messages,
-            tables.blocks,
-            tables.key_values,
-            tables.list_items,
-        )
+        select(func.max(model.id)).where(model.id <= MAX_CLOCK_ID)
+        for model in (Conversation, Message, Block, KeyValue, ListItem)
     )
 )
 

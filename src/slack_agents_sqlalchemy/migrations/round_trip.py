@@ -11,7 +11,7 @@ from sqlalchemy.sql import bindparam
 from slack_agents_sqlalchemy.dialects import adapter_for, driver_error
 from slack_agents_sqlalchemy.errors import UnsupportedDatabaseError
 from slack_agents_sqlalchemy.identifiers import digest, next_id
-from slack_agents_sqlalchemy.tables import VERSION_TABLE, key_values, metadata
+from slack_agents_sqlalchemy.models import VERSION_TABLE, KeyValue, metadata
 
 _SAMPLES = {
     "letters with accents": "é ß ł",
@@ -23,9 +23,9 @@ _SAMPLES = {
     "texts of 100,000 signs": "text " * 20_000,
 }
 
-_IS_OURS = key_values.c.namespace_digest == bindparam("the_namespace")
-_READ = select(key_values.c.id, key_values.c.namespace, key_values.c.value).where(_IS_OURS)
-_DELETE = delete(key_values).where(_IS_OURS)
+_IS_OURS = KeyValue.namespace_digest == bindparam("the_namespace")
+_READ = select(KeyValue.id, KeyValue.namespace, KeyValue.value).where(_IS_OURS)
+_DELETE = delete(KeyValue).where(_IS_OURS)
 
 
 def require_exact_text(connection: Connection) -> None:
@@ -63,7 +63,7 @@ def _refusal(connection: Connection, sample: str) -> str | None:
     }
 
     def keep(connection: Connection) -> tuple[Any, ...]:
-        connection.execute(insert(key_values), row)
+        connection.execute(insert(KeyValue), row)
         found = connection.execute(_READ, {"the_namespace": ours}).one()
         connection.execute(_DELETE, {"the_namespace": ours})
         return tuple(found)

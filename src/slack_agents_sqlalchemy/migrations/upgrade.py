@@ -32,8 +32,8 @@ from slack_agents_sqlalchemy.errors import (
     StorageError,
     UnsupportedDatabaseError,
 )
+from slack_agents_sqlalchemy.models import TABLE_PREFIX, VERSION_TABLE, metadata
 from slack_agents_sqlalchemy.options import Options, parse_options
-from slack_agents_sqlalchemy.tables import TABLE_PREFIX, VERSION_TABLE, metadata
 from slack_agents_sqlalchemy.urls import parse_url, redact
 
 if TYPE_CHECKING:

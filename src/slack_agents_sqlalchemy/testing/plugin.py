@@ -33,9 +33,9 @@ from slack_agents_sqlalchemy.dialects import TemporaryDatabase, adapter_for
 from slack_agents_sqlalchemy.engine.database import Database
 from slack_agents_sqlalchemy.errors import ConfigurationError, NotInitializedError, StorageError
 from slack_agents_sqlalchemy.interruption import Interruption
+from slack_agents_sqlalchemy.models import TABLE_PREFIX, VERSION_TABLE, metadata
 from slack_agents_sqlalchemy.options import Options
 from slack_agents_sqlalchemy.provider import Provider
-from slack_agents_sqlalchemy.tables import TABLE_PREFIX, VERSION_TABLE, metadata
 from slack_agents_sqlalchemy.urls import redact
 
 type NewProvider = Callable[..., Awaitable[Provider]]
