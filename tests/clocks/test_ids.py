@@ -11,8 +11,8 @@ from sqlalchemy import Connection, event, insert, select
 
 from slack_agents_sqlalchemy import DatabaseError, Provider
 from slack_agents_sqlalchemy.identifiers import MAX_CLOCK_ID, MAX_ID, IdSequence
+from slack_agents_sqlalchemy.models import ListItem
 from slack_agents_sqlalchemy.queries.largest_ids import LARGEST_IDS
-from slack_agents_sqlalchemy.tables import list_items
 
 SECOND = 1_000_000_000
 IN_2024, IN_2100 = 1_704_067_200 * SECOND, 4_102_444_800 * SECOND
@@ -86,10 +86,10 @@ async def test_rows_at_the_end_of_the_range_stop_nobody_from_inserting(
     storage: Provider, new_provider: Any
 ):
     await storage.append("namespace", "key", {"n": 0})
-    [stored] = await storage._database.executor.fetch(select(list_items), {})
-    row = dict(zip(list_items.c.keys(), stored, strict=True)) | {"value": {"n": 9}}
+    [stored] = await storage._database.executor.fetch(select(*ListItem.__table__.columns), {})
+    row = dict(zip(ListItem.__table__.columns.keys(), stored, strict=True)) | {"value": {"n": 9}}
     for bogus in (MAX_ID, MAX_ID - 1):
-        await storage._database.executor.execute(insert(list_items), row | {"id": bogus})
+        await storage._database.executor.execute(insert(ListItem), row | {"id": bogus})
     assert len(await storage.get_list("namespace", "key")) == 3
     await storage.append("namespace", "key", {"n": 1})
     if storage.supports_export:

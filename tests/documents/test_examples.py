@@ -96,6 +96,7 @@ def test_the_queries_of_the_page_count_what_was_stored(filled_url: str) -> None:
     assert "helper in general: 0.2500 USD" in lines
     assert "helper in a channel without a name: 1.2500 USD" in lines
     assert "search: 3 failed calls" in lines
+    assert lines[-5] == "ada:"
     assert [line.split()[1] for line in lines[-4:]] == ["user_text", "tool_use", "text", "usage"]
 
 

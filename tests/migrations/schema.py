@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, inspect
 
-from slack_agents_sqlalchemy.tables import TABLE_PREFIX, VERSION_TABLE
+from slack_agents_sqlalchemy.models import TABLE_PREFIX, VERSION_TABLE
 
 
 def describe_schema(connection: Connection) -> dict[str, dict[str, Any]]:

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from slack_agents_sqlalchemy import Provider
 from slack_agents_sqlalchemy.cli.app import app
 from slack_agents_sqlalchemy.errors import SchemaError
-from slack_agents_sqlalchemy.tables import VERSION_TABLE, metadata
+from slack_agents_sqlalchemy.models import VERSION_TABLE, metadata
 
 pytestmark = pytest.mark.durable
 

@@ -25,7 +25,7 @@ from slack_agents_sqlalchemy import (
     SchemaOutdatedError,
     SchemaTooNewError,
 )
-from slack_agents_sqlalchemy.tables import VERSION_TABLE, metadata
+from slack_agents_sqlalchemy.models import VERSION_TABLE, metadata
 from tests.conftest import NewProvider
 from tests.migrations.schema import describe_schema, table_names
 

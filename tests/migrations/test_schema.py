@@ -9,7 +9,7 @@ from sqlalchemy import Connection, inspect, text
 
 from alembic import command
 from slack_agents_sqlalchemy import Provider, migrations
-from slack_agents_sqlalchemy.tables import TABLE_PREFIX, VERSION_TABLE, metadata
+from slack_agents_sqlalchemy.models import TABLE_PREFIX, VERSION_TABLE, metadata
 from tests.migrations.schema import describe_schema, table_names
 
 

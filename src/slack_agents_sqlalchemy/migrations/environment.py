@@ -20,8 +20,8 @@ from slack_agents_sqlalchemy.migrations.upgrade import (
     MIGRATION_TIMEOUT,
     wait_for_lock,
 )
+from slack_agents_sqlalchemy.models import TABLE_PREFIX, VERSION_TABLE, metadata
 from slack_agents_sqlalchemy.options import parse_options, rename_option
-from slack_agents_sqlalchemy.tables import TABLE_PREFIX, VERSION_TABLE, metadata
 from slack_agents_sqlalchemy.urls import parse_url
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from sqlalchemy.sql import bindparam
 
 from slack_agents_sqlalchemy.dialects import adapter_for, driver_error
 from slack_agents_sqlalchemy.identifiers import next_id
-from slack_agents_sqlalchemy.tables import key_values
+from slack_agents_sqlalchemy.models import KeyValue
 
 _SAMPLES = {
     "letters with accents": "é ß ł",
@@ -23,9 +23,9 @@ _SAMPLES = {
     "texts of 100,000 characters": "text " * 20_000,
 }
 
-_HAS_NAMESPACE = key_values.c.namespace_digest == bindparam("the_namespace")
-_READ = select(key_values.c.id, key_values.c.namespace, key_values.c.value).where(_HAS_NAMESPACE)
-_DELETE = delete(key_values).where(_HAS_NAMESPACE)
+_HAS_NAMESPACE = KeyValue.namespace_digest == bindparam("the_namespace")
+_READ = select(KeyValue.id, KeyValue.namespace, KeyValue.value).where(_HAS_NAMESPACE)
+_DELETE = delete(KeyValue).where(_HAS_NAMESPACE)
 
 
 def changed_texts(connection: Connection) -> Iterator[str]:
@@ -60,7 +60,7 @@ def _is_changed(connection: Connection, sample: str) -> bool:
     }
 
     def write_and_read(connection: Connection) -> tuple[Any, ...]:
-        connection.execute(insert(key_values), row)
+        connection.execute(insert(KeyValue), row)
         found = connection.execute(_READ, {"the_namespace": namespace}).one()
         connection.execute(_DELETE, {"the_namespace": namespace})
         return tuple(found)

@@ -8,8 +8,8 @@ from sqlalchemy.exc import DBAPIError
 
 from slack_agents_sqlalchemy.dialects import adapter_for
 from slack_agents_sqlalchemy.errors import SchemaError, SchemaOutdatedError, SchemaTooNewError
+from slack_agents_sqlalchemy.models import TABLE_PREFIX, VERSION_TABLE, metadata
 from slack_agents_sqlalchemy.options import Options
-from slack_agents_sqlalchemy.tables import TABLE_PREFIX, VERSION_TABLE, metadata
 from slack_agents_sqlalchemy.urls import redact
 
 REVISIONS = ("0001",)

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Select, func, select
 
 from slack_agents_sqlalchemy.engine.executor import Executor
-from slack_agents_sqlalchemy.tables import metadata
+from slack_agents_sqlalchemy.models import metadata
 
 
 async def count_rows(executor: Executor) -> dict[str, int]:

@@ -12,8 +12,8 @@ from sqlalchemy.schema import CreateTable
 from slack_agents_sqlalchemy import dialects
 from slack_agents_sqlalchemy.engine.database import Database
 from slack_agents_sqlalchemy.errors import ConfigurationError, StorageError
+from slack_agents_sqlalchemy.models import TABLE_PREFIX, VERSION_TABLE, metadata
 from slack_agents_sqlalchemy.options import Options
-from slack_agents_sqlalchemy.tables import TABLE_PREFIX, VERSION_TABLE, metadata
 from slack_agents_sqlalchemy.urls import redact
 
 
