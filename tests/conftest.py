@@ -18,12 +18,12 @@ from slack_agents_sqlalchemy.testing.plugin import (  # fixtures of this project
     new_provider,
     storage,
 )
-from tests import generic_road
-from tests.files import FileDatabase, Firebird
-from tests.relay import Relay
-from tests.servers import FINDERS, Server, ServerMissingError
+from tests.support import unknown_dialects
+from tests.support.relay import Relay
+from tests.support.servers import FINDERS, Server, ServerMissingError
+from tests.support.servers.files import FileDatabase, Firebird
 
-generic_road.register()
+unknown_dialects.register()
 
 BACKENDS = ("sqlite-file", "sqlite-memory", "postgresql", "mariadb", "mysql")
 """Run every test."""

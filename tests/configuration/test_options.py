@@ -13,8 +13,8 @@ from sqlalchemy import URL, NullPool, StaticPool, make_url
 
 from slack_agents_sqlalchemy import ConfigurationError, DriverMissingError, Provider
 from slack_agents_sqlalchemy.dialects import adapter_for as backend
-from slack_agents_sqlalchemy.options import Options, describe, parse_options
-from slack_agents_sqlalchemy.urls import parse_url
+from slack_agents_sqlalchemy.options import Options, parse_options
+from slack_agents_sqlalchemy.urls import parse_url, redact
 
 
 def test_the_configuration_of_the_readme_is_all_that_is_needed():
@@ -271,7 +271,7 @@ async def test_an_engine_option_that_sqlalchemy_refuses_is_an_error_that_says_so
     ],
 )
 def test_no_password_is_shown(url: str):
-    assert "sesame" not in describe(make_url(url))
+    assert "sesame" not in redact(make_url(url))
     assert "sesame" not in repr(Provider(url=url))
     assert "someone" in repr(Provider(url=url))
 

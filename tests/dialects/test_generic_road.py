@@ -13,14 +13,14 @@ from sqlalchemy import Engine, create_engine, event, inspect, make_url, text
 
 from slack_agents_sqlalchemy import Provider, UnsupportedDatabaseError
 from slack_agents_sqlalchemy.tables import TABLE_PREFIX, VERSION_TABLE, metadata
-from tests.generic_road import register
+from tests.support.unknown_dialects import register
 
 CHECKOUT = Path(__file__).parents[2]
 
 # A process that is ready says so, and goes on when it is told to.
 INITIALIZE_ON_SIGNAL = """
 import asyncio, sys
-from tests.generic_road import register
+from tests.support.unknown_dialects import register
 from slack_agents_sqlalchemy import Provider
 
 async def main():

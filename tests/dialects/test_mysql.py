@@ -17,7 +17,7 @@ from slack_agents_sqlalchemy import (
     Provider,
 )
 from tests.conftest import skip
-from tests.servers import MariaDB, MySQL, ServerMissingError
+from tests.support.servers import MariaDB, MySQL, ServerMissingError
 
 DRIVERS = ["aiomysql", "asyncmy", "pymysql"]
 

@@ -23,7 +23,9 @@ from slack_agents_sqlalchemy import (
     migrations,
 )
 from slack_agents_sqlalchemy.cli.app import app
-from tests.servers import PgBouncer, PostgreSQL, Server, find_programs, postgresql_folders
+from tests.support.servers import PgBouncer, PostgreSQL, Server
+from tests.support.servers.postgresql import postgresql_folders
+from tests.support.servers.process import find_programs
 
 DRIVERS = ["asyncpg", "psycopg", "psycopg2"]
 

@@ -10,8 +10,8 @@ from sqlalchemy import QueuePool, event
 
 from slack_agents_sqlalchemy import LockTimeoutError, NotInitializedError, Provider
 from tests.conftest import NewProvider
-from tests.load.observer import Observer
-from tests.relay import Relay
+from tests.support.observer import Observer
+from tests.support.relay import Relay
 
 servers = pytest.mark.parametrize("backend", ["postgresql", "mariadb", "mysql"], indirect=True)
 both_paths = pytest.mark.parametrize("watch", [False, True], ids=["fast", "ordinary"])

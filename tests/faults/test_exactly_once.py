@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import event
 
 from slack_agents_sqlalchemy import LockTimeoutError, Provider
-from tests.calls import single_statement_calls
 from tests.conftest import NewProvider
-from tests.load.observer import Observer
-from tests.relay import Lost, Relay
+from tests.support.calls import single_statement_calls
+from tests.support.observer import Observer
+from tests.support.relay import Lost, Relay
 
 
 @pytest.mark.parametrize("backend", ["postgresql", "mariadb", "mysql"], indirect=True)

@@ -16,7 +16,7 @@ from sqlalchemy import event, make_url
 
 from slack_agents_sqlalchemy import DatabaseTimeoutError, Provider
 from tests.conftest import NewProvider
-from tests.load.observer import Observer
+from tests.support.observer import Observer
 
 LARGE = "x" * 1_000_000  # in many pieces
 OVERTAKERS = 40

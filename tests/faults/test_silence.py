@@ -16,7 +16,7 @@ from slack_agents_sqlalchemy import Provider
 from slack_agents_sqlalchemy.dialects.keepalive import Keepalive
 from slack_agents_sqlalchemy.engine import pool as pooling
 from slack_agents_sqlalchemy.testing.plugin import NewProvider
-from tests.relay import Relay
+from tests.support.relay import Relay
 
 _DESCRIPTORS: dict[str, Callable[[Any], int]] = {
     "asyncpg": lambda connection: connection._transport.get_extra_info("socket").fileno(),

@@ -28,9 +28,9 @@ from slack_agents_sqlalchemy import (
 )
 from slack_agents_sqlalchemy.cli.app import app
 from tests.conftest import NewProvider
-from tests.load.runs import judge, opened, ours
-from tests.load.tally import Tally
-from tests.load.writers import Writers
+from tests.support.soak.runs import judge, opened, ours
+from tests.support.soak.tally import Tally
+from tests.support.soak.writers import Writers
 
 ROUNDS = 2  # each kills two processes
 ACKNOWLEDGED = 10  # writes of each kind and process before a kill

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import event
 
 from slack_agents_sqlalchemy import Provider
-from tests.calls import single_statement_calls
-from tests.relay import Relay
+from tests.support.calls import single_statement_calls
+from tests.support.relay import Relay
 
 
 @pytest.mark.parametrize("backend", ["postgresql", "mariadb", "mysql"], indirect=True)

@@ -1,6 +1,6 @@
 """A process that writes and reads as agents do, and says what it was told.
 
-    python -m tests.load.writer SETTINGS
+    python -m tests.support.soak.writer SETTINGS
 
 SETTINGS is a JSON object, see `Settings`. The process starts at the first line of its standard
 input, makes calls until the second, waits for those in flight, and ends with its input. Each line

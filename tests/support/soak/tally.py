@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from slack_agents.storage.base import BaseStorageProvider
 
-from tests.load.writer import Note
+from tests.support.soak.writer import Note
 
 type Write = tuple[str, int]
 """Who wrote, and the how manieth it was."""

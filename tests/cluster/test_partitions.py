@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cluster.failovers import kill_a_node, promote_the_standby
-from tests.cluster.servers import Galera, Replication, Seat
 from tests.cluster.test_failover import work
 from tests.conftest import skip
-from tests.load.tally import Tally
-from tests.namespaces import Lan
-from tests.servers import ServerMissingError
+from tests.support.namespaces import Lan
+from tests.support.servers import ServerMissingError
+from tests.support.servers.clusters import Galera, Replication, Seat
+from tests.support.soak.failovers import kill_a_node, promote_the_standby
+from tests.support.soak.tally import Tally
 
 pytestmark = [pytest.mark.cluster, pytest.mark.server]
 

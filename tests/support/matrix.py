@@ -29,10 +29,10 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import make_url
 
-from tests.programs import TOOLS, ServerMissingError, from_debian
-from tests.servers import MariaDB, MySQL, PostgreSQL, PostgreSQL18, PrivateProcess, Server
+from tests.support.servers import MariaDB, MySQL, PostgreSQL, PostgreSQL18, PrivateProcess, Server
+from tests.support.servers.programs import TOOLS, ServerMissingError, from_debian
 
-CHECKOUT = Path(__file__).parents[1]
+CHECKOUT = Path(__file__).parents[2]
 ENVIRONMENTS = TOOLS / "matrix"
 RUN_SECONDS = 3600
 

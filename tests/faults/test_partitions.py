@@ -17,13 +17,13 @@ from sqlalchemy import make_url
 
 from slack_agents_sqlalchemy import Provider
 from tests.conftest import skip
-from tests.load.faults import Victim
-from tests.load.observer import Observer
-from tests.load.runs import ours, run
-from tests.load.tally import Tally
-from tests.load.writers import Writers
-from tests.namespaces import Host, Link
-from tests.servers import MariaDB, MySQL, PostgreSQL, Server, ServerMissingError
+from tests.support.namespaces import Host, Link
+from tests.support.observer import Observer
+from tests.support.servers import MariaDB, MySQL, PostgreSQL, Server, ServerMissingError
+from tests.support.soak.faults import Victim
+from tests.support.soak.runs import ours, run
+from tests.support.soak.tally import Tally
+from tests.support.soak.writers import Writers
 
 pytestmark = pytest.mark.server
 

@@ -5,7 +5,7 @@ no MySQL: its newest packages are unpacked into `.tools` with every library that
 library too, and run by the dynamic loader among them. Nothing is installed. apt fetches them from
 the machine's own mirror, with lists and a cache of their own.
 
-    python -m tests.programs mysql
+    python -m tests.support.servers mysql
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-TOOLS = Path(__file__).parents[1] / ".tools"
+TOOLS = Path(__file__).parents[3] / ".tools"
 FETCH = "SLACK_AGENTS_TEST_FETCH_SERVERS"
 """Set to 1 to fetch server programs that are not installed; CI=true does the same."""
 
@@ -187,8 +186,3 @@ def _locked(path: Path) -> Iterator[None]:
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-if __name__ == "__main__":
-    os.environ[FETCH] = "1"
-    print(from_debian(sys.argv[1]).root)

@@ -15,17 +15,17 @@ from typing import Any, NamedTuple, Self
 import psycopg
 import pymysql
 
-from tests.servers import (
+from tests.support.servers.postgresql import postgresql_folders
+from tests.support.servers.process import (
     LOOPBACK,
     START_SECONDS,
     Place,
     PrivateProcess,
     ServerBrokenError,
-    ServerMissingError,
     find_programs,
     free_port,
-    postgresql_folders,
 )
+from tests.support.servers.programs import ServerMissingError
 
 DATABASE = "agents"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
-from tests.servers import ServerMissingError
+from tests.support.servers.programs import ServerMissingError
 
 
 class FileDatabase:

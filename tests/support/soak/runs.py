@@ -11,12 +11,12 @@ from slack_agents.config import load_plugin
 from slack_agents.storage.base import BaseStorageProvider
 from sqlalchemy import make_url
 
-from tests.load.faults import Fault, Victim, nothing
-from tests.load.observer import Observer
-from tests.load.tally import Tally, tally
-from tests.load.writers import Writers
-from tests.relay import Relay
-from tests.servers import PrivateProcess
+from tests.support.observer import Observer
+from tests.support.relay import Relay
+from tests.support.servers import PrivateProcess
+from tests.support.soak.faults import Fault, Victim, nothing
+from tests.support.soak.tally import Tally, tally
+from tests.support.soak.writers import Writers
 
 _PORTS = {"postgresql": 5432, "mariadb": 3306, "mysql": 3306}
 
@@ -60,7 +60,7 @@ async def run(
         process: Its server, where that is private.
         processes: How many write.
         directly: The URL that they use; without it they go through a relay.
-        settings: What they are told further, see `tests.load.writer.Settings`.
+        settings: What they are told further, see `tests.support.soak.writer.Settings`.
     """
     observer = Observer(url)
     async with _relayed(url) as (relay, relayed_url), Writers(**settings) as writers:

@@ -21,14 +21,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tests.cluster.failovers import kill_a_node, promote_the_standby
-from tests.cluster.servers import Galera, Replication
-from tests.load.faults import FAULTS
-from tests.load.runs import Configure, built_in, judge, opened, ours, run
-from tests.load.tally import Tally
-from tests.load.values import try_hostile_keys, try_hostile_values
-from tests.load.writers import Writers
-from tests.servers import MariaDB, MySQL, PostgreSQL, PrivateProcess, ServerMissingError
+from tests.support.servers import MariaDB, MySQL, PostgreSQL, PrivateProcess, ServerMissingError
+from tests.support.servers.clusters import Galera, Replication
+from tests.support.soak.failovers import kill_a_node, promote_the_standby
+from tests.support.soak.faults import FAULTS
+from tests.support.soak.runs import Configure, built_in, judge, opened, ours, run
+from tests.support.soak.tally import Tally
+from tests.support.soak.values import try_hostile_keys, try_hostile_values
+from tests.support.soak.writers import Writers
 
 HUNG_AFTER = 20.0  # seconds
 LIMITED = 5.0  # the option command_timeout where lines freeze; the built-in providers have none

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from tests.cluster.servers import Galera, Replication
-from tests.load.runs import judge, opened, ours
-from tests.load.tally import Tally
-from tests.load.writers import Writers
+from tests.support.servers.clusters import Galera, Replication
+from tests.support.soak.runs import judge, opened, ours
+from tests.support.soak.tally import Tally
+from tests.support.soak.writers import Writers
 
 PATIENCE = 30
 """Seconds that a failover may take: a machine that runs other tests too is slow."""

@@ -13,9 +13,10 @@ from pathlib import Path
 from string import ascii_letters
 from typing import Any, Self
 
-from tests.load.writer import Note, Settings
+from tests.support.soak import writer
+from tests.support.soak.writer import Note, Settings
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SECONDS = 60
 """That a number of writes may take, a failover among them."""
 KINDS = ("append", "block", "hot", "conversation")
@@ -23,7 +24,7 @@ KINDS = ("append", "block", "hot", "conversation")
 
 
 class Writers:
-    """Processes of `tests.load.writer`.
+    """Processes of `tests.support.soak.writer`.
 
     Attributes:
         notes: What each said so far; a process is there once it was started.
@@ -32,7 +33,7 @@ class Writers:
     """
 
     def __init__(self, **settings: Any) -> None:
-        """Remember what all are told, see `tests.load.writer.Settings`."""
+        """Remember what all are told, see `tests.support.soak.writer.Settings`."""
         self.notes: dict[str, list[Note]] = {}
         self.failed: set[str] = set()
         self.stuck: set[str] = set()
@@ -58,7 +59,12 @@ class Writers:
         for name, neighbour, storage in zip(names, names[1:] + names[:1], storages, strict=True):
             settings = Settings(storage, name, neighbour, **self._settings)
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "tests.load.writer", json.dumps(settings._asdict())),
+                *(
+                    sys.executable,
+                    "-m",
+                    writer.__name__,
+                    json.dumps(settings._asdict()),
+                ),
                 cwd=ROOT,
                 stdin=PIPE,
                 stdout=PIPE,

@@ -13,7 +13,8 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from tests.servers import Place, ServerMissingError, find_programs
+from tests.support.servers import ServerMissingError
+from tests.support.servers.process import Place, find_programs
 
 # Set aside for tests of networks (RFC 2544).
 _LINKS = list(IPv4Network("198.18.0.0/16").subnets(new_prefix=30))

@@ -16,7 +16,7 @@ from tests.contract.hostile import (
     TEXTS,
 )
 from tests.contract.test_exactness import assert_every_call_keeps
-from tests.load.tally import Tally
+from tests.support.soak.tally import Tally
 
 type Case = Callable[[], Awaitable[bool]]
 

@@ -13,8 +13,8 @@ from sqlalchemy import make_url
 
 from slack_agents_sqlalchemy import DatabaseTimeoutError, Provider
 from slack_agents_sqlalchemy.testing.plugin import connections_left
-from tests.calls import single_statement_calls
-from tests.load.observer import SETTLED, Observer
+from tests.support.calls import single_statement_calls
+from tests.support.observer import SETTLED, Observer
 
 WAVES = 6
 CALLS = 60  # of each wave: six times the connections

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from sqlalchemy.exc import OperationalError
 
-from tests.load.observer import Observer
-from tests.relay import Relay
-from tests.servers import START_SECONDS, PrivateProcess
+from tests.support.observer import Observer
+from tests.support.relay import Relay
+from tests.support.servers.process import START_SECONDS, PrivateProcess
 
 KILLED_EVERY = 0.1  # seconds
 CUT_AFTER = 20_000  # bytes of a line, on average
