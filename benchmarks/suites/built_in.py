@@ -14,7 +14,8 @@ from pathlib import Path
 from sqlalchemy import make_url
 
 from benchmarks.calls import calls, primitives
-from benchmarks.contenders import (
+from benchmarks.harness import Implementation, Session, Storage, Timed
+from benchmarks.implementations import (
     OURS_NORMAL,
     beside,
     built_in,
@@ -22,7 +23,6 @@ from benchmarks.contenders import (
     note_durability,
     ours,
 )
-from benchmarks.harness import Contender, Session, Storage, Timed
 
 INITIALIZE = "initialize, existing schema"
 
@@ -31,29 +31,29 @@ async def measure(session: Session) -> None:
     """Compare them in all calls."""
     if not has_built_in(session):
         return
-    pace = session.pace
+    profile = session.profile
     async with AsyncExitStack() as opened:
         opened.enter_context(session.on_one_cpu())
-        contenders = [
+        implementations = [
             await opened.enter_async_context(built_in(session.url)),
             await opened.enter_async_context(ours(session.url)),
         ]
         if make_url(session.url).get_backend_name() == "sqlite":
             file = Path(opened.enter_context(beside(session.url))) / "normal.db"
             normal = ours(f"sqlite:///{file}", OURS_NORMAL, synchronous="NORMAL")
-            contenders.append(await opened.enter_async_context(normal))
-        await note_durability(session, contenders)
-        await session.compare([*primitives(pace), *calls(pace)], contenders)
+            implementations.append(await opened.enter_async_context(normal))
+        await note_durability(session, implementations)
+        await session.compare([*primitives(profile), *calls(profile)], implementations)
         if session.wants(INITIALIZE):
-            sides = {one.name: _start(one) for one in contenders}
-            await session.race_calls(INITIALIZE, sides)
+            sides = {one.name: _start(one) for one in implementations}
+            await session.measure_calls(INITIALIZE, sides)
 
 
-def _start(contender: Contender) -> Timed:
+def _start(implementation: Implementation) -> Timed:
     """Make a new provider and initialize it; closing it is not timed."""
 
     async def call(_: None) -> Storage:
-        provider = contender.another()
+        provider = implementation.another()
         await provider.initialize()
         return provider
 

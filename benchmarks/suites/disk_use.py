@@ -14,8 +14,8 @@ from contextlib import AsyncExitStack
 from sqlalchemy import make_url
 
 from benchmarks import samples
-from benchmarks.contenders import BUILT_IN, POSTGRESQL_TABLES, built_in, has_built_in, ours
-from benchmarks.harness import Comparison, Contender, Session
+from benchmarks.harness import Comparison, Implementation, Session
+from benchmarks.implementations import BUILT_IN, POSTGRESQL_TABLES, built_in, has_built_in, ours
 from slack_agents_sqlalchemy.tables import metadata
 
 MESSAGES = 20_000
@@ -28,7 +28,7 @@ _SQLITE_PAGES = "PRAGMA page_count", "PRAGMA freelist_count", "PRAGMA page_size"
 
 async def measure(session: Session) -> None:
     """Write the conversations, and ask the database for the size of its tables."""
-    messages = max(session.pace.size(MESSAGES), _MESSAGES_EACH)
+    messages = max(session.profile.size(MESSAGES), _MESSAGES_EACH)
     blocks = messages * len(samples.EXCHANGE)
     wanted = [case for case in _CASES if session.wants(case)]
     if not wanted:
@@ -39,10 +39,10 @@ async def measure(session: Session) -> None:
         return
     sizes: dict[str, dict[str, list[list[float]]]] = {case: {} for case in wanted}
     async with AsyncExitStack() as opened:
-        contenders = [await opened.enter_async_context(ours(session.url))]
+        implementations = [await opened.enter_async_context(ours(session.url))]
         if has_built_in(session):
-            contenders.insert(0, await opened.enter_async_context(built_in(session.url)))
-        for one in contenders:
+            implementations.insert(0, await opened.enter_async_context(built_in(session.url)))
+        for one in implementations:
             session.show(f"{one.name}: writing {blocks:,} blocks")
             await one.empty()
             try:
@@ -59,35 +59,35 @@ async def measure(session: Session) -> None:
         session.comparisons.append(Comparison(f"{of}, {case}", rounds, unit="bytes"))
 
 
-async def _write(contender: Contender, database: str, messages: int) -> None:
+async def _write(implementation: Implementation, database: str, messages: int) -> None:
     if database == "sqlite":  # the size does not depend on whether a call waits for the disk
-        await contender.scalar("PRAGMA synchronous = OFF")
+        await implementation.scalar("PRAGMA synchronous = OFF")
     await samples.fill(
-        _converse(contender, f"{number}.0") for number in range(messages // _MESSAGES_EACH)
+        _converse(implementation, f"{number}.0") for number in range(messages // _MESSAGES_EACH)
     )
 
 
-async def _converse(contender: Contender, thread: str) -> None:
-    opened = await samples.conversation(contender.storage, thread)
-    await samples.exchanges(contender.storage, opened, _MESSAGES_EACH, f"toolu_{thread}")
+async def _converse(implementation: Implementation, thread: str) -> None:
+    opened = await samples.conversation(implementation.storage, thread)
+    await samples.exchanges(implementation.storage, opened, _MESSAGES_EACH, f"toolu_{thread}")
 
 
-async def _pack(contender: Contender, database: str) -> None:
-    tables = ", ".join(_tables(contender))
-    await contender.scalar(f"VACUUM FULL {tables}" if database == "postgresql" else "VACUUM")
+async def _pack(implementation: Implementation, database: str) -> None:
+    tables = ", ".join(_tables(implementation))
+    await implementation.scalar(f"VACUUM FULL {tables}" if database == "postgresql" else "VACUUM")
 
 
-async def _size(contender: Contender, database: str) -> int:
+async def _size(implementation: Implementation, database: str) -> int:
     if database == "sqlite":
-        pages, free, page_size = [int(await contender.scalar(one)) for one in _SQLITE_PAGES]
+        pages, free, page_size = [int(await implementation.scalar(one)) for one in _SQLITE_PAGES]
         return (pages - free) * page_size
-    tables = ", ".join(f"('{name}')" for name in _tables(contender))
+    tables = ", ".join(f"('{name}')" for name in _tables(implementation))
     return int(
-        await contender.scalar(
+        await implementation.scalar(
             f"SELECT sum(pg_total_relation_size(name::regclass)) FROM (VALUES {tables}) AS t (name)"
         )
     )
 
 
-def _tables(contender: Contender) -> tuple[str, ...]:
-    return POSTGRESQL_TABLES if contender.name == BUILT_IN else _OUR_TABLES
+def _tables(implementation: Implementation) -> tuple[str, ...]:
+    return POSTGRESQL_TABLES if implementation.name == BUILT_IN else _OUR_TABLES

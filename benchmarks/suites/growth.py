@@ -1,6 +1,6 @@
 """How the time of a call grows with the database, from 1,000 blocks to 1,000,000.
 
-Each call is raced against itself in a small database on the same server, which keeps its thousand
+Each call is compared with itself in a small database on the same server, which keeps its thousand
 blocks. Both ways of storing stand in each database with as many blocks: as this provider's rows,
 and as the lists of JSON that the base class's defaults make.
 
@@ -26,8 +26,8 @@ from sqlalchemy import func as sql
 from sqlalchemy import type_coerce as coerce
 
 from benchmarks import calls, samples
-from benchmarks.contenders import DEFAULTS, OURS, ours, run
-from benchmarks.harness import Comparison, Contender, Session, Storage, Timed
+from benchmarks.harness import Comparison, Implementation, Session, Storage, Timed
+from benchmarks.implementations import DEFAULTS, OURS, ours, run
 from benchmarks.samples import ADA, USAGE
 from slack_agents_sqlalchemy import Provider
 from slack_agents_sqlalchemy.identifiers import next_id
@@ -60,7 +60,7 @@ async def measure(session: Session) -> None:
     wanted = [call for call in _CALLS if session.wants(call)]
     if not wanted:
         return
-    sizes = (100, 1_000) if session.pace.is_quick else SIZES
+    sizes = (100, 1_000) if session.profile.is_quick else SIZES
     session.show("", total=len(wanted) * len(sizes[1:]))
     async with AsyncExitStack() as opened:
         opened.enter_context(session.on_one_cpu())
@@ -95,7 +95,7 @@ async def _measure(
                 if name == OURS or (call in _DEFAULTS and call not in too_long):
                     sides[_in_small(name, sizes)] = await _CALLS[call](small, name)
                     sides[name] = await _CALLS[call](large, name)
-            comparison = await session.race_calls(call, sides, at=size)
+            comparison = await session.measure_calls(call, sides, at=size)
             for name in comparison.rounds.keys() & {OURS, DEFAULTS}:
                 growth = comparison.ratio(name, to=_in_small(name, sizes))
                 comparison.further[name] = {"growth": round(growth, 3)}
@@ -108,8 +108,8 @@ async def _measure(
             await database.forget(measured)
 
 
-def _in_small(contender: str, sizes: tuple[int, ...]) -> str:
-    return f"{contender} at {sizes[0]:,}"
+def _in_small(implementation: str, sizes: tuple[int, ...]) -> str:
+    return f"{implementation} at {sizes[0]:,}"
 
 
 def _seconds(comparison: Comparison) -> float:
@@ -143,18 +143,18 @@ async def _twin(database: Database) -> AsyncIterator[str]:
 class Database:
     """Conversations in one database, stored in both ways."""
 
-    def __init__(self, contenders: dict[str, Contender]) -> None:
-        self.ours = contenders[OURS]
+    def __init__(self, implementations: dict[str, Implementation]) -> None:
+        self.ours = implementations[OURS]
         self.provider = cast("Provider", self.ours.storage)
-        self.storages = {name: one.storage for name, one in contenders.items()}
-        #: The conversation that is read, by contender.
+        self.storages = {name: one.storage for name, one in implementations.items()}
+        #: The conversation that is read, by implementation.
         self.looked_at: dict[str, samples.Id] = {}
         self._begin = self._end = 0
         self._copied = 0
 
     @classmethod
     async def open(cls, url: str, opened: AsyncExitStack) -> Database:
-        """Open both contenders."""
+        """Open both implementations."""
         names = (OURS, DEFAULTS)
         return cls({name: await opened.enter_async_context(ours(url, name)) for name in names})
 

@@ -23,8 +23,8 @@ from sqlalchemy.exc import CompileError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from benchmarks import samples
-from benchmarks.contenders import OURS, note_durability, ours
-from benchmarks.harness import Contender, Session, Timed
+from benchmarks.harness import Implementation, Session, Timed
+from benchmarks.implementations import OURS, note_durability, ours
 from benchmarks.samples import ADA, ANSWER, PLAN, QUESTION, TOOL, USAGE
 
 _DRIVERS = {
@@ -63,8 +63,8 @@ class Ours(Sessions):
 
     items = 5
 
-    def __init__(self, contender: Contender) -> None:
-        self._storage = contender.storage
+    def __init__(self, implementation: Implementation) -> None:
+        self._storage = implementation.storage
 
     @override
     async def begin(self, name: str) -> Any:
@@ -209,8 +209,8 @@ _OTHERS: dict[str, tuple[str, Callable[[AsyncEngine], Sessions]]] = {
 
 
 async def measure(session: Session) -> None:
-    """Race those that are installed and work on the database."""
-    loads = (2,) if session.pace.is_quick else (20, 200)
+    """Measure those that are installed and work on the database."""
+    loads = (2,) if session.profile.is_quick else (20, 200)
     cases: dict[str, Callable[[Sessions], Awaitable[Timed]]] = {
         "append one text": _append_text,
         "append a turn with two tool calls": _append_turn,
@@ -224,7 +224,7 @@ async def measure(session: Session) -> None:
         opened.enter_context(session.on_one_cpu())
         mine = await opened.enter_async_context(ours(session.url))
         opened.push_async_callback(mine.empty)
-        contenders: dict[str, Sessions] = {OURS: Ours(mine)}
+        implementations: dict[str, Sessions] = {OURS: Ours(mine)}
         for name, (module, make) in _OTHERS.items():
             try:
                 import_module(module)
@@ -233,19 +233,19 @@ async def measure(session: Session) -> None:
                 continue
             engine = await opened.enter_async_context(_tables_of_its_own(session.url))
             try:
-                contenders[name] = make(engine)
-                await contenders[name].begin("first")
+                implementations[name] = make(engine)
+                await implementations[name].begin("first")
             except CompileError as exc:
-                del contenders[name]
+                del implementations[name]
                 session.notes.append(f"{name} is not measured, it fails on this database: {exc}")
-        if len(contenders) == 1:
+        if len(implementations) == 1:
             return
         await note_durability(session, [mine])
         session.notes.append("the others: their driver's defaults (SQLite: synchronous FULL)")
         for name, prepare in wanted.items():
-            sides = {one: await prepare(sessions) for one, sessions in contenders.items()}
+            sides = {one: await prepare(sessions) for one, sessions in implementations.items()}
             await mine.settle()
-            await session.race_calls(name, sides)
+            await session.measure_calls(name, sides)
 
 
 @asynccontextmanager

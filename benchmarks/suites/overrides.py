@@ -5,12 +5,12 @@ alone: same engine, same pool, same database, each case from empty tables.
 """
 
 from benchmarks.calls import calls
-from benchmarks.contenders import DEFAULTS, ours
 from benchmarks.harness import Session
+from benchmarks.implementations import DEFAULTS, ours
 
 
 async def measure(session: Session) -> None:
     """Compare the two in all calls."""
     with session.on_one_cpu():
         async with ours(session.url) as overrides, ours(session.url, DEFAULTS) as defaults:
-            await session.compare(calls(session.pace), [overrides, defaults])
+            await session.compare(calls(session.profile), [overrides, defaults])

@@ -1,4 +1,4 @@
-"""Who takes part: this provider, its base class's defaults, and the framework's own providers."""
+"""What is compared: this provider, its base class's defaults, and the framework's own providers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from slack_agents.storage.base import BaseStorageProvider
 from sqlalchemy import Connection, exists, make_url, select, text
 from sqlalchemy.util import greenlet_spawn
 
-from benchmarks.harness import Contender, Session
+from benchmarks.harness import Implementation, Session
 from slack_agents_sqlalchemy import Provider
 from slack_agents_sqlalchemy.tables import metadata
 
@@ -86,7 +86,7 @@ def durable(url: str) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def ours(url: str, name: str = OURS, **options: Any) -> AsyncIterator[Contender]:
+async def ours(url: str, name: str = OURS, **options: Any) -> AsyncIterator[Implementation]:
     """Open this package's provider, by the name of its defaults without its overrides."""
     kind = PrimitivesOnly if name == DEFAULTS else Provider
     another = partial(kind, url=url, **(options or durable(url)))
@@ -111,18 +111,18 @@ async def ours(url: str, name: str = OURS, **options: Any) -> AsyncIterator[Cont
         for table in metadata.sorted_tables:
             connection.execute(text(settling.format(table.name)))
 
-    async def scalar(question: str) -> Any:
+    async def scalar(statement: str) -> Any:
         found = []
 
-        def ask(connection: Connection) -> None:
-            result = connection.exec_driver_sql(question)
+        def execute(connection: Connection) -> None:
+            result = connection.exec_driver_sql(statement)
             found.append(result.scalar() if result.returns_rows else None)
 
-        await run(provider, ask)
+        await run(provider, execute)
         return found[0]
 
     try:
-        yield Contender(
+        yield Implementation(
             name,
             provider,
             another,
@@ -161,13 +161,13 @@ def beside(url: str) -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(dir=Path(database).parent if database and is_file else None)
 
 
-async def note_durability(session: Session, contenders: Iterable[Contender]) -> None:
+async def note_durability(session: Session, implementations: Iterable[Implementation]) -> None:
     """Note what each database does before it acknowledges a write."""
-    for one in contenders:
-        questions = _DURABILITY.get(make_url(session.url).get_backend_name(), ())
-        answers = [str(await one.scalar(question)) for question in questions]
+    for one in implementations:
+        statements = _DURABILITY.get(make_url(session.url).get_backend_name(), ())
+        answers = [str(await one.scalar(statement)) for statement in statements]
         if answers:
-            names = (question.split()[-1] for question in questions)
+            names = (statement.split()[-1] for statement in statements)
             told = ", ".join(
                 f"{name} {_SYNCHRONOUS.get(answer, answer)}"
                 for name, answer in zip(names, answers, strict=True)
@@ -176,19 +176,19 @@ async def note_durability(session: Session, contenders: Iterable[Contender]) -> 
 
 
 @asynccontextmanager
-async def built_in(url: str) -> AsyncIterator[Contender]:
+async def built_in(url: str) -> AsyncIterator[Implementation]:
     """Open the framework's provider: in tables of its own, on SQLite in a file of its own."""
     if make_url(url).get_backend_name() == "postgresql":
-        async with _postgresql(url) as contender:
-            yield contender
+        async with _postgresql(url) as implementation:
+            yield implementation
         return
     with beside(url) as folder:
-        async with _sqlite(Path(folder) / "built-in.db") as contender:
-            yield contender
+        async with _sqlite(Path(folder) / "built-in.db") as implementation:
+            yield implementation
 
 
 @asynccontextmanager
-async def _postgresql(url: str) -> AsyncIterator[Contender]:
+async def _postgresql(url: str) -> AsyncIterator[Implementation]:
     another = partial(postgres.Provider, plain(url))
     provider = another()
     await provider.initialize()
@@ -206,13 +206,13 @@ async def _postgresql(url: str) -> AsyncIterator[Contender]:
         await provider.pool.execute(f"VACUUM ANALYZE {', '.join(POSTGRESQL_TABLES)}")
 
     try:
-        yield Contender(BUILT_IN, provider, another, provider.pool.fetchval, empty, settle)
+        yield Implementation(BUILT_IN, provider, another, provider.pool.fetchval, empty, settle)
     finally:
         await provider.close()
 
 
 @asynccontextmanager
-async def _sqlite(file: Path) -> AsyncIterator[Contender]:
+async def _sqlite(file: Path) -> AsyncIterator[Implementation]:
     another = partial(sqlite.Provider, str(file))
     provider = another()
     await provider.initialize()
@@ -222,13 +222,13 @@ async def _sqlite(file: Path) -> AsyncIterator[Contender]:
             await provider._db.execute(f"DELETE FROM {table}")
         await provider._db.commit()
 
-    async def scalar(question: str) -> Any:
-        async with provider._db.execute(question) as cursor:
+    async def scalar(statement: str) -> Any:
+        async with provider._db.execute(statement) as cursor:
             row = await cursor.fetchone()
         return row and row[0]
 
     try:
-        yield Contender(BUILT_IN, provider, another, scalar, empty, provider._db.commit)
+        yield Implementation(BUILT_IN, provider, another, scalar, empty, provider._db.commit)
     finally:
         await provider.close()
 

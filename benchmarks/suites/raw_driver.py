@@ -16,8 +16,8 @@ from sqlalchemy import Engine, event
 from sqlalchemy.util import greenlet_spawn
 
 from benchmarks.calls import calls, primitives
-from benchmarks.contenders import OURS, ours
-from benchmarks.harness import Case, Contender, Session, Timed, nothing
+from benchmarks.harness import Case, Implementation, Session, Timed, nothing
+from benchmarks.implementations import OURS, ours
 from slack_agents_sqlalchemy import Provider
 from slack_agents_sqlalchemy.identifiers import next_id
 
@@ -28,10 +28,10 @@ type Bare = Callable[[Any, str, Sequence[Any]], Awaitable[object]]
 
 
 async def measure(session: Session) -> None:
-    """Race each call of one statement against the bare driver."""
+    """Compare each call of one statement with the bare driver."""
     cases = [
         case
-        for case in (*primitives(session.pace), *calls(session.pace))
+        for case in (*primitives(session.profile), *calls(session.profile))
         if session.wants(case.name) and not case.name.startswith(("agent turn", "full export"))
     ]
     if not cases:
@@ -46,15 +46,17 @@ async def measure(session: Session) -> None:
             pooled = await _connect(engine)
             try:
                 for case in cases:
-                    await _race(session, case, mine, bare, pooled.driver_connection)
+                    await _compare(session, case, mine, bare, pooled.driver_connection)
             finally:
                 await mine.empty()
                 await _call(engine, pooled.close)
 
 
-async def _race(session: Session, case: Case, mine: Contender, bare: Bare, held: Any) -> None:
+async def _compare(
+    session: Session, case: Case, mine: Implementation, bare: Bare, held: Any
+) -> None:
     await mine.empty()
-    await case.scene(mine.storage)
+    await case.dataset(mine.storage)
     side = await case.prepare(mine.storage)
     await mine.settle()
     engine = cast("Provider", mine.storage).engine
@@ -78,7 +80,7 @@ async def _race(session: Session, case: Case, mine: Contender, bare: Bare, held:
         return await bare(held, sql, given)
 
     name = f"bare {engine.dialect.driver}"
-    await session.race_calls(case.name, {name: Timed(call, nothing), OURS: side})
+    await session.measure_calls(case.name, {name: Timed(call, nothing), OURS: side})
 
 
 def _pairs(runs: list[list[Statement]]) -> Iterator[tuple[Any, Any]]:

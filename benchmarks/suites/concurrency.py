@@ -15,8 +15,8 @@ from functools import partial
 from statistics import median
 
 from benchmarks import samples
-from benchmarks.contenders import DEFAULTS, built_in, has_built_in, note_durability, ours
-from benchmarks.harness import Contender, Session, Storage, percentile_95
+from benchmarks.harness import Implementation, Session, Storage, percentile_95
+from benchmarks.implementations import DEFAULTS, built_in, has_built_in, note_durability, ours
 
 LEVELS = (1, 5, 20, 100)
 
@@ -27,51 +27,51 @@ type Work = Callable[[Storage, str, int], Awaitable[None]]
 
 
 async def measure(session: Session) -> None:
-    """Race the providers at each level, from empty tables."""
+    """Measure the providers at each level, from empty tables."""
     works = {name: work for name, work in _WORKS.items() if session.wants(name)}
     if not works:
         return
-    levels = LEVELS[:2] if session.pace.is_quick else LEVELS
+    levels = LEVELS[:2] if session.profile.is_quick else LEVELS
     session.show("", total=len(works) * len(levels))
     async with AsyncExitStack() as opened:
         opened.enter_context(session.on_one_cpu())
-        contenders = [await opened.enter_async_context(ours(session.url))]
+        implementations = [await opened.enter_async_context(ours(session.url))]
         if has_built_in(session):
-            contenders.insert(0, await opened.enter_async_context(built_in(session.url)))
-        contenders.append(await opened.enter_async_context(ours(session.url, DEFAULTS)))
-        await note_durability(session, contenders)
+            implementations.insert(0, await opened.enter_async_context(built_in(session.url)))
+        implementations.append(await opened.enter_async_context(ours(session.url, DEFAULTS)))
+        await note_durability(session, implementations)
         for name, work in works.items():
             for at_once in levels:
-                await _race(session, name, work, at_once, contenders)
+                await _measure(session, name, work, at_once, implementations)
 
 
-async def _race(
-    session: Session, name: str, work: Work, at_once: int, contenders: list[Contender]
+async def _measure(
+    session: Session, name: str, work: Work, at_once: int, implementations: list[Implementation]
 ) -> None:
-    latencies: dict[str, list[float]] = {one.name: [] for one in contenders}
+    latencies: dict[str, list[float]] = {one.name: [] for one in implementations}
 
-    async def burst(contender: Contender) -> list[float]:
+    async def burst(implementation: Implementation) -> list[float]:
         threads = [samples.new_thread() for _ in range(at_once)]
-        await samples.fill(samples.conversation(contender.storage, one) for one in threads)
+        await samples.fill(samples.conversation(implementation.storage, one) for one in threads)
         start = time.perf_counter_ns()
         times = await asyncio.gather(
-            *(_task(contender.storage, work, thread) for thread in threads)
+            *(_task(implementation.storage, work, thread) for thread in threads)
         )
         took = (time.perf_counter_ns() - start) / 1000
         done = [one for some in times for one in some]
-        latencies[contender.name] += done
+        latencies[implementation.name] += done
         return [took / len(done)]
 
     try:
-        for one in contenders:
+        for one in implementations:
             await burst(one)
             latencies[one.name].clear()
-        turns = {one.name: partial(burst, one) for one in contenders}
-        comparison = await session.race(name, turns, at=at_once)
+        turns = {one.name: partial(burst, one) for one in implementations}
+        comparison = await session.measure_turns(name, turns, at=at_once)
     finally:
-        for one in contenders:
+        for one in implementations:
             await one.empty()
-    for one in contenders:
+    for one in implementations:
         each = median(time for [time] in comparison.rounds[one.name])
         comparison.further[one.name] = {
             "per_second": round(1e6 / each, 1),

@@ -21,8 +21,8 @@ from typing import cast
 import yaml
 from slack_agents.storage import sqlite
 
-from benchmarks.contenders import OURS, built_in, has_built_in, ours, plain
-from benchmarks.harness import QUICK, Contender, Session
+from benchmarks.harness import QUICK, Implementation, Session
+from benchmarks.implementations import OURS, built_in, has_built_in, ours, plain
 
 _AGENT = "agent"
 _CONFIG = {
@@ -59,19 +59,19 @@ type Command = tuple[str, ...]
 
 
 async def measure(session: Session) -> None:
-    """Race the processes, one after the other."""
+    """Measure the processes, one after the other."""
     with tempfile.TemporaryDirectory() as folder:
         async with AsyncExitStack() as opened:
-            contenders = [await opened.enter_async_context(ours(session.url))]
+            implementations = [await opened.enter_async_context(ours(session.url))]
             if has_built_in(session):
-                contenders.insert(0, await opened.enter_async_context(built_in(session.url)))
-            starts = {one.name: Start(session.url, one, Path(folder)) for one in contenders}
-            for one in contenders:
+                implementations.insert(0, await opened.enter_async_context(built_in(session.url)))
+            starts = {one.name: Start(session.url, one, Path(folder)) for one in implementations}
+            for one in implementations:
                 await one.storage.upsert_heartbeat(_AGENT, time.time() + 86_400)
             try:
                 await _measure(session, starts)
             finally:
-                for one in contenders:
+                for one in implementations:
                     await one.empty()
 
 
@@ -98,28 +98,28 @@ async def _measure(session: Session, starts: dict[str, Start]) -> None:
     session.show("", total=len(wanted))
     for name, (command, run) in wanted.items():
         turns = {one: partial(run, start, command(start)) for one, start in starts.items()}
-        if not session.pace.is_quick:
+        if not session.profile.is_quick:
             for turn in turns.values():
                 await turn()
         if run is _time:
-            await session.race(name, turns)
+            await session.measure_turns(name, turns)
         else:  # it hardly varies
-            await session.race(name, turns, unit="KiB", pace=QUICK)
+            await session.measure_turns(name, turns, unit="KiB", profile=QUICK)
 
 
 class Start:
     """An agent's directory, and what its processes need."""
 
-    def __init__(self, url: str, contender: Contender, folder: Path) -> None:
+    def __init__(self, url: str, implementation: Implementation, folder: Path) -> None:
         self.environment = {"PATH": os.environ["PATH"], "LOG_LEVEL": "WARNING"}
-        if contender.name == OURS:
+        if implementation.name == OURS:
             self.module = "slack_agents_sqlalchemy"
             storage = {"url": "{DATABASE_URL}"}
             self.environment["DATABASE_URL"] = url
-        elif isinstance(contender.storage, sqlite.Provider):
+        elif isinstance(implementation.storage, sqlite.Provider):
             self.module = "slack_agents.storage.sqlite"
             storage = {"path": "{DATABASE_PATH}"}
-            self.environment["DATABASE_PATH"] = cast("str", contender.storage._path)
+            self.environment["DATABASE_PATH"] = cast("str", implementation.storage._path)
         else:
             self.module = "slack_agents.storage.postgres"
             storage = {"url": "{DATABASE_URL}"}
