@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -228,6 +229,23 @@ def database_url(
     elif file_database:
         return file_database.copy(migrated_url, tmp_path / "agents.db")
     return migrated_url
+
+
+type AnHourLater = Callable[[], None]
+
+
+@pytest.fixture
+def an_hour_later(monkeypatch: pytest.MonkeyPatch) -> AnHourLater:
+    """Set the monotonic clock an hour forward at each call, so that every connection was idle."""
+    real = time.monotonic
+    hours = 0
+
+    def advance() -> None:
+        nonlocal hours
+        hours += 1
+        monkeypatch.setattr(time, "monotonic", lambda: real() + hours * 3600)
+
+    return advance
 
 
 _PORTS = {"postgresql": 5432, "mariadb": 3306, "mysql": 3306}

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, event, make_url
+from sqlalchemy import create_engine, make_url
 
 from slack_agents_sqlalchemy import (
     ConfigurationError,
@@ -18,6 +18,7 @@ from slack_agents_sqlalchemy import (
 )
 from tests.conftest import skip
 from tests.support.servers import MariaDB, MySQL, ServerMissingError
+from tests.support.sql import both_paths, watch_engine
 
 DRIVERS = ["aiomysql", "asyncmy", "pymysql"]
 
@@ -107,14 +108,14 @@ async def test_a_value_larger_than_the_server_accepts_is_an_error_that_names_the
 
 @pytest.mark.parametrize("driver", DRIVERS)
 @pytest.mark.parametrize("character", ["x", "'", "\\"])
-@pytest.mark.parametrize("watch", [False, True], ids=["fast", "ordinary"])
+@both_paths
 async def test_a_value_that_fits_without_its_statement_only_is_the_same_error(
     small_packets: str, driver: str, character: str, watch: bool
 ):
     storage = Provider(url=make_url(small_packets).set(drivername=f"mariadb+{driver}"))
     await storage.initialize()
     if watch:
-        event.listen(storage.engine, "before_cursor_execute", lambda *_: None)
+        watch_engine(storage)
     size = {"x": 1, "'": 2, "\\": 4}[character]  # in JSON, and escaped
 
     async def fits(spare: int) -> bool:
