@@ -18,7 +18,7 @@ from slack_agents_sqlalchemy import (
 )
 from tests.conftest import skip
 from tests.support.servers import MariaDB, MySQL, ServerMissingError
-from tests.support.sql import both_paths, watch_engine
+from tests.support.sql import both_paths, run, watch_engine
 
 DRIVERS = ["aiomysql", "asyncmy", "pymysql"]
 
@@ -47,8 +47,9 @@ async def test_a_connection_is_encrypted_and_the_certificate_is_checked(
     storage = Provider(url=url.update_query_dict({"ssl_ca": str(certificate)}))
     await storage.initialize()
     await storage.set("plugin", "key", {})
-    [(_, cipher)] = await storage._database.run(
-        lambda connection: connection.exec_driver_sql("SHOW STATUS LIKE 'Ssl_cipher'").all()
+    [(_, cipher)] = await run(
+        storage,
+        lambda connection: connection.exec_driver_sql("SHOW STATUS LIKE 'Ssl_cipher'").all(),
     )
     assert cipher
     await storage.close()

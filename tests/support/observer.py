@@ -9,14 +9,9 @@ from contextlib import contextmanager
 from sqlalchemy import NullPool, create_engine, make_url
 from sqlalchemy.exc import OperationalError
 
-SETTLED = 10.0  # seconds within which a server has noticed what was given up
+from tests.support.sql import synchronous
 
-SYNCHRONOUS = {
-    "sqlite": "sqlite",
-    "postgresql": "postgresql+psycopg2",
-    "mariadb": "mariadb+pymysql",
-    "mysql": "mysql+pymysql",
-}
+SETTLED = 10.0  # seconds within which a server has noticed what was given up
 
 # The transactions that the server holds open for others in this database, and what it runs.
 _LEFT = {
@@ -61,11 +56,10 @@ class Observer:
     """A connection of its own for each look, past the provider."""
 
     def __init__(self, url: str) -> None:
-        parsed = make_url(url)
-        self._name = parsed.get_backend_name()
+        self._name = make_url(url).get_backend_name()
         arguments = {"timeout": 0} if self._name == "sqlite" else {}
         self._engine = create_engine(
-            parsed.set(drivername=SYNCHRONOUS[self._name]),
+            synchronous(url),
             poolclass=NullPool,
             connect_args=arguments,
         )
