@@ -18,6 +18,7 @@ from slack_agents_sqlalchemy import (
 )
 from tests.conftest import skip
 from tests.support.servers import MariaDB, MySQL, ServerMissingError
+from tests.support.servers.process import signing_command
 from tests.support.sql import both_paths, run, watch_engine
 
 DRIVERS = ["aiomysql", "asyncmy", "pymysql"]
@@ -61,9 +62,7 @@ async def test_a_connection_is_encrypted_and_the_certificate_is_checked(
         ).initialize()
 
     other = tmp_path / "other.crt"
-    subject = ["-subj", "/CN=other", "-keyout", str(tmp_path / "other.key"), "-out", str(other)]
-    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *subject]
-    subprocess.run(make, check=True, capture_output=True)
+    subprocess.run(signing_command(other), check=True, capture_output=True)
     with pytest.raises(DatabaseUnavailableError):
         await Provider(url=url.update_query_dict({"ssl_ca": str(other)})).initialize()
 

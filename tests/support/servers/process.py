@@ -178,14 +178,19 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def make_certificate(process: PrivateProcess, data: Path) -> Path:
-    """Give a server a certificate of its own, beside its data; return a copy for the clients."""
-    certificate = data / "server.crt"
-    process.run(
+def signing_command(certificate: Path) -> tuple[str, ...]:
+    """Return the words that make a self-signed certificate, and its key beside it."""
+    return (
         *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
         *("-subj", "/CN=agents", "-addext", "subjectAltName=IP:127.0.0.1"),
-        *("-keyout", str(data / "server.key"), "-out", str(certificate)),
+        *("-keyout", str(certificate.with_suffix(".key")), "-out", str(certificate)),
     )
+
+
+def make_certificate(process: PrivateProcess, data: Path) -> Path:
+    """Create a certificate for a server beside its data; return a copy for the clients."""
+    certificate = data / "server.crt"
+    process.run(*signing_command(certificate))
     copy = process.directory / "ca.crt"
     shutil.copyfile(certificate, copy)
     process.directory.chmod(0o755)
