@@ -32,9 +32,9 @@ COMMANDS = {
     "demo": [["slack-agents-db", "demo"]],
     "test": [["pytest", "-n", "2"]],
     "lint": [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"], ["lint-imports"]],
-    "matrix": [["python", "-m", "tests.matrix"]],
+    "matrix": [["python", "-m", "tests.support.matrix"]],
     "bench": [["python", "-m", "benchmarks"]],
-    "soak": [["python", "-m", "tests.load"]],
+    "soak": [["python", "-m", "tests.support.soak"]],
     "wheel": [["uv", "build", "--wheel"]],
 }
 GROUPS = {"test": ["dev", "bench"], "bench": ["dev", "bench"]}

@@ -1,9 +1,9 @@
-"""Benchmarks: ``python -m benchmarks --help``; one file of ``questions/`` answers one question.
+"""Benchmarks: ``python -m benchmarks --help``; each module of ``suites/`` is one suite.
 
-What was measured goes to :data:`OUTPUT`, which git ignores; ``--record`` replaces the committed
-results in :data:`RESULTS` instead, one JSON file for each question and database. The figures of
-``README.md`` and ``docs/`` are written from those (``python -m benchmarks.figures``), and so are
-the charts that the pages show (``python -m benchmarks.charts``).
+Results are written to :data:`OUTPUT`, which git ignores; ``--record`` replaces the committed
+results in :data:`RESULTS` instead, one JSON file for each suite and database. The figures of
+``README.md`` and ``docs/`` are written from those (``python -m benchmarks.figures``), and the
+charts that the pages show are drawn from them (``python -m benchmarks.charts``).
 """
 
 from pathlib import Path

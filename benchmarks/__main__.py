@@ -1,4 +1,4 @@
-"""Ask the benchmarks' questions of one or more databases: ``python -m benchmarks --help``."""
+"""Run the benchmark suites on one or more databases: ``python -m benchmarks --help``."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks import OUTPUT, RESULTS, questions, report
-from benchmarks.harness import FULL, QUICK, Pace, Session
+from benchmarks import OUTPUT, RESULTS, report, suites
+from benchmarks.harness import FULL, QUICK, Profile, Session
 from slack_agents_sqlalchemy import Provider, StorageError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-QUESTIONS: dict[str, ModuleType] = {
-    module.name: importlib.import_module(f"benchmarks.questions.{module.name}")
-    for module in pkgutil.iter_modules(questions.__path__)
+SUITES: dict[str, ModuleType] = {
+    module.name: importlib.import_module(f"benchmarks.suites.{module.name}")
+    for module in pkgutil.iter_modules(suites.__path__)
 }
 
 
@@ -39,12 +39,12 @@ def main(
     only: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"A question ({', '.join(QUESTIONS)}), or a part of a case's name (repeatable)."
+            help=f"A suite ({', '.join(SUITES)}), or a part of a case's name (repeatable)."
         ),
     ] = None,
     *,
     quick: Annotated[
-        bool, typer.Option(help="Two rounds of little: shows that it runs, measures nothing.")
+        bool, typer.Option(help="Two rounds of small datasets: a smoke test, not a measurement.")
     ] = False,
     output: Annotated[
         Path | None,
@@ -60,56 +60,56 @@ def main(
         ),
     ] = False,
 ) -> None:
-    """Measure, print a table for each question and database, and keep the numbers as JSON."""
-    chosen = [name for name in QUESTIONS if name in (only or QUESTIONS)] or list(QUESTIONS)
-    cases = tuple(part for part in only or () if part not in QUESTIONS)
+    """Measure, print a table for each suite and database, and keep the numbers as JSON."""
+    chosen = [name for name in SUITES if name in (only or SUITES)] or list(SUITES)
+    cases = tuple(part for part in only or () if part not in SUITES)
     if record and (quick or output or cases):
-        raise typer.BadParameter("--record takes whole questions: no --quick, --output or case")
+        raise typer.BadParameter("--record takes whole suites: no --quick, --output or case")
     folder = RESULTS if record else output or (None if quick else OUTPUT)
     console = Console()
-    pace = QUICK if quick else FULL
+    profile = QUICK if quick else FULL
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
         urls = url or [f"sqlite:///{Path(temporary) / 'benchmark.db'}"]
-        answered = sum(_ask(console, one, chosen, pace, cases, folder) for one in urls)
-    if cases and not answered:
-        raise typer.BadParameter(f"no question or case is named like {', '.join(cases)}")
+        measured = sum(_run(console, one, chosen, profile, cases, folder) for one in urls)
+    if cases and not measured:
+        raise typer.BadParameter(f"no suite or case is named like {', '.join(cases)}")
     if record:
         console.print("now run: python -m benchmarks.figures && python -m benchmarks.charts")
-    elif answered and folder:
+    elif measured and folder:
         _draw(console, folder)
 
 
-def _ask(
+def _run(
     console: Console,
     url: str,
     chosen: list[str],
-    pace: Pace,
+    profile: Profile,
     cases: tuple[str, ...],
     folder: Path | None,
 ) -> int:
-    """Ask the questions of one database, and return how many were answered."""
+    """Run the suites on one database, and return how many measured something."""
     try:
-        database = asyncio.run(_look_at(url))
+        database = asyncio.run(_describe(url))
     except StorageError as exc:
         raise typer.BadParameter(str(exc)) from exc
     where = " ".join(filter(None, (database["dialect"], database["server_version"])))
     console.print(f"measuring in the slack_agents_ tables of a {where} database")
-    answered = 0
+    measured = 0
     for name in chosen:
-        title = (QUESTIONS[name].__doc__ or name).partition("\n")[0]
+        title = (SUITES[name].__doc__ or name).partition("\n")[0]
         with Progress(console=console, transient=True) as progress:
-            session = Session(url, pace, progress, cases)
-            asyncio.run(QUESTIONS[name].measure(session))
+            session = Session(url, profile, progress, cases)
+            asyncio.run(SUITES[name].measure(session))
         if not session.comparisons:
             reasons = session.notes or [f"no case is named like {', '.join(cases)}"]
             console.print(f"{name}: not measured: {'; '.join(reasons)}")
             continue
-        answered += 1
+        measured += 1
         console.print(report.table(title, session))
         if folder:
             file = report.write(folder, report.to_json(name, title, session, database))
             console.print(f"written: {_shown(file)}")
-    return answered
+    return measured
 
 
 def _draw(console: Console, folder: Path) -> None:
@@ -125,8 +125,8 @@ def _shown(file: Path) -> Path:
     return file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
 
 
-async def _look_at(url: str) -> dict[str, str]:
-    """Return which database this is, or end: rows that are there may be somebody's."""
+async def _describe(url: str) -> dict[str, str]:
+    """Return dialect and version of the database; refuse one that has rows, which may be needed."""
     provider = Provider(url=url)
     await provider.initialize()
     try:

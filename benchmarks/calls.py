@@ -1,7 +1,7 @@
 """The calls that an agent and an operator make, as cases for any storage provider.
 
-Each function prepares one case and speaks only the base class, so that every contender does the
-same.
+Each function prepares one case and uses only the base class, so that all implementations run the
+same calls.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from slack_agents.storage.base import OAuthTokenRow
 
 from benchmarks import samples
-from benchmarks.harness import Case, Pace, Storage, Timed
+from benchmarks.harness import Case, Profile, Storage, Timed
 from benchmarks.samples import ADA, AGENT, ANSWER, CHANNEL, EXCHANGE, GRACE, QUESTION, TOOL, USAGE
 
 RECORD = {"task_id": "task-1", "channel_id": "C1", "thread_id": "1.0", "user_id": "U1", "n": 7}
@@ -31,14 +31,14 @@ UPLOADS = 10
 type Prepare = Callable[[Storage], Awaitable[Timed]]
 
 
-def calls(pace: Pace) -> list[Case]:
+def calls(profile: Profile) -> list[Case]:
     """Return the calls that the base class has defaults for."""
-    tool_calls = pace.size(1_000)
-    conversations = pace.size(1_000)
-    histories = sorted({10, 100, pace.size(1_000)})
-    exchanges_before = max(EXCHANGES_BEFORE // pace.scale, 2)
-    at_once = max(AT_ONCE // pace.scale, 2)
-    megabytes = max(UPLOADS // pace.scale, 1)
+    tool_calls = profile.size(1_000)
+    conversations = profile.size(1_000)
+    histories = sorted({10, 100, profile.size(1_000)})
+    exchanges_before = max(EXCHANGES_BEFORE // profile.scale, 2)
+    at_once = max(AT_ONCE // profile.scale, 2)
+    megabytes = max(UPLOADS // profile.scale, 1)
     return [
         Case("get_or_create_conversation, existing", open_existing_conversation),
         Case("has_conversation", has_conversation),
@@ -68,9 +68,9 @@ def calls(pace: Pace) -> list[Case]:
     ]
 
 
-def primitives(pace: Pace) -> list[Case]:
+def primitives(profile: Profile) -> list[Case]:
     """Return the calls that the base class has no default for."""
-    items = pace.size(10_000)
+    items = profile.size(10_000)
     return [
         Case("get", get),
         Case("set", set_),
@@ -220,12 +220,12 @@ def get_tool_call(count: int) -> Prepare:
 
 
 def exports(count: int) -> list[Case]:
-    """Return an operator's questions about so many conversations, of which every tenth is grace's.
+    """Return an operator's exports of so many conversations, of which every tenth is grace's.
 
     All messages are of today: of the filters by date, one finds all and one none.
     """
 
-    async def scene(storage: Storage) -> None:
+    async def dataset(storage: Storage) -> None:
         await samples.fill(_export_thread(storage, number) for number in range(count))
 
     today = datetime.now(UTC)
@@ -234,11 +234,11 @@ def exports(count: int) -> list[Case]:
     )
     name = "get_conversations_for_export"
     return [
-        Case(f"{name}, all {count:,}", _find(count), scene),
-        Case(f"{name}, by handle of {count:,}", _find(count // 10, handle="grace"), scene),
-        Case(f"{name}, by date all of {count:,}", _find(count, date_from=yesterday), scene),
-        Case(f"{name}, by date none of {count:,}", _find(0, date_from=tomorrow), scene),
-        Case(f"full export of {count:,} conversations", _export(count), scene),
+        Case(f"{name}, all {count:,}", _find(count), dataset),
+        Case(f"{name}, by handle of {count:,}", _find(count // 10, handle="grace"), dataset),
+        Case(f"{name}, by date all of {count:,}", _find(count, date_from=yesterday), dataset),
+        Case(f"{name}, by date none of {count:,}", _find(0, date_from=tomorrow), dataset),
+        Case(f"full export of {count:,} conversations", _export(count), dataset),
     ]
 
 

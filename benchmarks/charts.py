@@ -91,7 +91,7 @@ def _figures(results: Path) -> Iterator[tuple[str, Figure]]:
     found: dict[tuple[str, str], Result] = {}
     for file in sorted(results.glob("*.json")):
         result = json.loads(file.read_text(encoding="utf-8"))
-        found[result["benchmark"], result["database"]["dialect"]] = result
+        found[result["suite"], result["database"]["dialect"]] = result
         if (figure := chart(result)) is not None:
             yield file.stem, figure
     pairs = {name: result for (kind, name), result in found.items() if kind == "built_in"}
@@ -101,11 +101,11 @@ def _figures(results: Path) -> Iterator[tuple[str, Figure]]:
 
 def chart(result: Result) -> Figure | None:
     """Return the chart of a result; there is none where nothing was measured beside it."""
-    if result["benchmark"] == "growth":
+    if result["suite"] == "growth":
         return growth(result)
     if baseline(result) is None:
         return None
-    return concurrency(result) if result["benchmark"] == "concurrency" else calls(result)
+    return concurrency(result) if result["suite"] == "concurrency" else calls(result)
 
 
 def baseline(result: Result) -> str | None:
@@ -113,7 +113,7 @@ def baseline(result: Result) -> str | None:
     names = _names(result["comparisons"])
     others = [name for name in names if not name.startswith(OURS)]
     # Not every other one works on every database: there, this provider is the common measure.
-    return None if not others else OURS if result["benchmark"] == "others" else others[0]
+    return None if not others else OURS if result["suite"] == "others" else others[0]
 
 
 def calls(result: Result) -> Figure:
@@ -123,7 +123,7 @@ def calls(result: Result) -> Figure:
     key = names[0] if base == OURS else OURS
     comparisons = sorted(
         result["comparisons"],
-        key=lambda one: relative(one, key, base) if key in one["contenders"] else 0,
+        key=lambda one: relative(one, key, base) if key in one["implementations"] else 0,
         reverse=True,
     )
     rows = len(comparisons)
@@ -137,7 +137,7 @@ def calls(result: Result) -> Figure:
         points = [
             (relative(one, name, base), row)
             for row, one in enumerate(comparisons)
-            if name in one["contenders"]
+            if name in one["implementations"]
         ]
         axes.scatter(*zip(*points, strict=True), color=colour, marker=marker, label=name, zorder=3)
         axes.plot([at + 0.02], [rows - 0.2], marker, color=colour, transform=beside, clip_on=False)
@@ -167,9 +167,9 @@ def growth(result: Result) -> Figure:
         _line_of(axes.axhline, None)
         for name in (DEFAULTS, OURS):
             points = [(least, 1.0)] + [
-                (one["at"], one["contenders"][name]["growth"])
+                (one["at"], one["implementations"][name]["growth"])
                 for one in result["comparisons"]
-                if one["case"] == case and name in one["contenders"]
+                if one["case"] == case and name in one["implementations"]
             ]
             if len(points) == 1:
                 continue
@@ -241,7 +241,7 @@ def overview(results: dict[str, Result]) -> Figure:
         ratios = {
             one["case"]: relative(one, name, BUILT_IN)
             for one in results.get(database, {"comparisons": []})["comparisons"]
-            if name in one["contenders"]
+            if name in one["implementations"]
         }
         if ratios:
             series.append((label, colour, ratios))
@@ -285,7 +285,7 @@ def _cases(result: Result) -> list[str]:
 
 
 def _names(comparisons: Iterable[Result]) -> list[str]:
-    return list(dict.fromkeys(name for one in comparisons for name in one["contenders"]))
+    return list(dict.fromkeys(name for one in comparisons for name in one["implementations"]))
 
 
 def _line_of(draw_line: Any, name: str | None) -> None:
@@ -324,10 +324,10 @@ def _frame(figure: Figure, axes: Axes, result: Result) -> None:
     """Add the title, the legend, and what one must know to read the figures."""
     database, machine = result["database"], result["machine"]
     where = " ".join(filter(None, (database["dialect"], database["server_version"])))
-    counts = [its["n"] for one in result["comparisons"] for its in one["contenders"].values()]
+    counts = [its["n"] for one in result["comparisons"] for its in one["implementations"].values()]
     n = f"n = {min(counts):,}" + (f" to {max(counts):,}" if max(counts) > min(counts) else "")
     title = (
-        f"{result['question'].rstrip('.')}\n{where}, {database['driver']}; {n} for each point; "
+        f"{result['title'].rstrip('.')}\n{where}, {database['driver']}; {n} for each point; "
         f"{machine['processor']}, {machine['cpus']} CPUs, {result['measured_at'][:10]}"
     )
     notes = [note for note in result["notes"] if not note.startswith("copied")]

@@ -55,29 +55,31 @@ type Result = dict[str, Any]
 
 def relative(comparison: Result, name: str, base: str) -> float:
     """Return the time of an implementation relative to another one's."""
-    ratios = {one: its["median_ratio_to_first"] for one, its in comparison["contenders"].items()}
+    ratios = {
+        one: its["median_ratio_to_first"] for one, its in comparison["implementations"].items()
+    }
     return float(ratios[name] / ratios[base])
 
 
 class Results:
-    """The results in a folder, by question and database."""
+    """The results in a folder, by suite and database."""
 
     def __init__(self, folder: Path = RESULTS) -> None:
         self.folder = folder
         files = (json.loads(file.read_text("utf-8")) for file in sorted(folder.glob("*.json")))
-        self._found = {(one["benchmark"], one["database"]["dialect"]): one for one in files}
+        self._found = {(one["suite"], one["database"]["dialect"]): one for one in files}
 
-    def get(self, question: str, database: str) -> Result | None:
+    def get(self, suite: str, database: str) -> Result | None:
         """Return a result, or None where it was not measured."""
-        return self._found.get((question, database))
+        return self._found.get((suite, database))
 
-    def ratios(self, question: str, database: str, name: str, base: str) -> dict[str, float]:
+    def ratios(self, suite: str, database: str, name: str, base: str) -> dict[str, float]:
         """Return the ratio of each case in which both were measured."""
-        result = self.get(question, database) or {"comparisons": []}
+        result = self.get(suite, database) or {"comparisons": []}
         return {
             _case(one): relative(one, name, base)
             for one in result["comparisons"]
-            if {name, base} <= one["contenders"].keys()
+            if {name, base} <= one["implementations"].keys()
         }
 
 
@@ -112,9 +114,9 @@ def calls(results: Results) -> str:
 def costs(results: Results) -> str:
     """Return every case that takes more time or memory than the built-in provider."""
     found: dict[str, dict[str, float]] = {}
-    for question in _COMPARED:
+    for suite in _COMPARED:
         for database in ("postgresql", "sqlite"):
-            for case, ratio in results.ratios(question, database, OURS, BUILT_IN).items():
+            for case, ratio in results.ratios(suite, database, OURS, BUILT_IN).items():
                 found.setdefault(case, {})[database] = ratio
     more = {case: its for case, its in found.items() if max(its.values()) > 1}
     rows = (
@@ -131,7 +133,7 @@ def growth(results: Results) -> str:
     for database, named in _DATABASES.items():
         result = results.get("growth", database)
         for one in result["comparisons"] if result else ():
-            ratio = one["contenders"][OURS]["growth"]
+            ratio = one["implementations"][OURS]["growth"]
             worst.append((ratio, one["at"], one["case"], named))
     sizes = sorted({at for _, at, _, _ in worst})
     last = max(one for one in worst if one[1] == sizes[-1])
@@ -149,7 +151,7 @@ def disk(results: Results) -> str:
     for database, named in _DATABASES.items():
         result = results.get("disk_use", database)
         for one in result["comparisons"] if result else ():
-            sizes = {name: its["p50"] for name, its in one["contenders"].items()}
+            sizes = {name: its["p50"] for name, its in one["implementations"].items()}
             ours = sizes[OURS]
             theirs = sizes.get(BUILT_IN)
             rows.append(
@@ -187,12 +189,14 @@ def missed(results: Results) -> str:
 def measured(results: Results) -> str:
     """Return when and where each result was measured."""
     rows = []
-    for (question, database), one in sorted(results._found.items()):
-        counts = [its["n"] for case in one["comparisons"] for its in case["contenders"].values()]
+    for (suite, database), one in sorted(results._found.items()):
+        counts = [
+            its["n"] for case in one["comparisons"] for its in case["implementations"].values()
+        ]
         where = f"{_DATABASES[database]} {one['database']['server_version']}"
         machine = f"{one['machine']['processor']}, {one['machine']['cpus']} CPUs"
         n = f"{min(counts):,} to {max(counts):,}"
-        rows.append((f"`{question}`", where, one["measured_at"][:10], machine, n))
+        rows.append((f"`{suite}`", where, one["measured_at"][:10], machine, n))
     return _table(("suite", "database", "measured", "machine", "n for each figure"), rows)
 
 

@@ -1,9 +1,9 @@
-"""How anything is timed here: contenders take turns in one process, and answers are checked first.
+"""The measurement: implementations take turns in one process, and answers are checked first.
 
-Each round gives every contender a turn, in an order that shifts from round to round, so that
-whatever else the machine does hits them alike. A turn is a few calls, of which the first does not
-count: it finds the caches as the other contender left them. What counts is the median of the
-rounds' ratios; the times beside it depend on the machine.
+Each round gives every implementation a turn. The order shifts from round to round, so that other
+load of the machine affects all alike. A turn is a few calls; the first one is not counted, because
+the caches still hold what the implementation before it used. The result is the median of the
+rounds' ratios; the times depend on the machine.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from slack_agents.storage.base import BaseStorageProvider
 
 type Storage = BaseStorageProvider
 type Turn = Callable[[], Awaitable[list[float]]]
-"""What a contender does in one round; returns its measurements."""
+"""What an implementation does in one round; returns its measurements."""
 
 
 def percentile_95(numbers: Sequence[float]) -> float:
@@ -37,7 +37,7 @@ async def nothing(_: object = None) -> None:
 
 @dataclass(frozen=True)
 class Timed:
-    """One contender's side of a case.
+    """One implementation's side of a case.
 
     Args:
         call: What is timed. It gets what ``before`` returned.
@@ -54,22 +54,22 @@ class Timed:
 
 @dataclass(frozen=True)
 class Case:
-    """Something that contenders do.
+    """A call, or several, that each implementation makes.
 
     Args:
         name: What it is called in the results.
-        prepare: Sets it up in a database that is empty but for the scene.
-        scene: Fills the database; cases in a row that share a scene share its rows.
+        prepare: Sets it up in a database that is empty but for its dataset.
+        dataset: Fills the database; successive cases with the same dataset share its rows.
     """
 
     name: str
     prepare: Callable[[Storage], Awaitable[Timed]]
-    scene: Callable[[Storage], Awaitable[None]] = nothing
+    dataset: Callable[[Storage], Awaitable[None]] = nothing
 
 
 @dataclass(frozen=True)
-class Contender:
-    """A storage that takes part.
+class Implementation:
+    """A storage that is compared.
 
     Args:
         name: What it is called in the results.
@@ -77,7 +77,7 @@ class Contender:
         another: Makes one more provider on the same database.
         scalar: Runs a statement on its database and returns the first value of the answer.
         empty: Deletes all its rows.
-        settle: Brings its database to rest after many writes.
+        settle: Runs the database's maintenance after many writes.
     """
 
     name: str
@@ -89,11 +89,11 @@ class Contender:
 
 
 @dataclass(frozen=True)
-class Pace:
+class Profile:
     """How long and with how much a case is measured.
 
     Args:
-        warm_up: Calls of each contender that are checked and not timed.
+        warm_up: Calls of each implementation that are checked and not timed.
         calls_per_turn: Calls in a turn that count.
         rounds_at_least: Rounds, unless they take five times ``seconds``; three in any case.
         rounds_at_most: Rounds after which a case ends before its ``seconds``.
@@ -125,22 +125,22 @@ class Pace:
         return rounds < self.rounds_at_most and elapsed < limit
 
 
-FULL = Pace(warm_up=5, calls_per_turn=4, rounds_at_least=10, rounds_at_most=250, seconds=3.0)
-QUICK = Pace(
+FULL = Profile(warm_up=5, calls_per_turn=4, rounds_at_least=10, rounds_at_most=250, seconds=3.0)
+QUICK = Profile(
     warm_up=1, calls_per_turn=1, rounds_at_least=1, rounds_at_most=1, seconds=0.0, scale=100
 )
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the contenders did in one case, round by round.
+    """The measurements of one case, round by round.
 
     Args:
         case: Its name.
-        rounds: The measurements of each contender, of which less is better.
-        at: The size at which it was measured, where a question varies one.
+        rounds: The measurements of each implementation, of which less is better.
+        at: The size at which it was measured, where a suite varies it.
         unit: Of the measurements.
-        further: Other numbers of a contender.
+        further: Other numbers of an implementation.
     """
 
     case: str
@@ -149,18 +149,18 @@ class Comparison:
     unit: str = "us"
     further: dict[str, dict[str, float]] = field(default_factory=dict)
 
-    def ratio(self, contender: str, to: str | None = None) -> float:
-        """Return how many times as much the contender takes as another, usually the first."""
+    def ratio(self, implementation: str, to: str | None = None) -> float:
+        """Return how many times as much the implementation takes as another, usually the first."""
         base = to or next(iter(self.rounds))
-        pairs = zip(self.rounds[contender], self.rounds[base], strict=True)
+        pairs = zip(self.rounds[implementation], self.rounds[base], strict=True)
         return median(median(its) / median(base) for its, base in pairs)
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison's numbers, not its single measurements."""
-        contenders = {}
+        implementations = {}
         for name, rounds in self.rounds.items():
             numbers = [number for a_round in rounds for number in a_round]
-            contenders[name] = {
+            implementations[name] = {
                 "p50": round(median(numbers), 1),
                 "p95": round(percentile_95(numbers), 1),
                 "median_ratio_to_first": round(self.ratio(name), 3),
@@ -168,22 +168,22 @@ class Comparison:
                 **self.further.get(name, {}),
             }
         case = {"case": self.case, "unit": self.unit}
-        return case | ({"at": self.at} if self.at else {}) | {"contenders": contenders}
+        return case | ({"at": self.at} if self.at else {}) | {"implementations": implementations}
 
 
 @dataclass
 class Session:
-    """One question asked of one database.
+    """One suite on one database.
 
     Args:
         url: The database.
-        pace: How long to measure.
+        profile: How long to measure.
         progress: Shows what is being done.
         wanted: Parts of the names of the cases that were asked for; all by none.
     """
 
     url: str
-    pace: Pace
+    profile: Profile
     progress: Progress
     wanted: tuple[str, ...] = ()
     comparisons: list[Comparison] = field(default_factory=list)
@@ -196,9 +196,9 @@ class Session:
     def on_one_cpu(self) -> Iterator[None]:
         """Keep this thread, and the threads that it starts meanwhile, on one CPU where that works.
 
-        Otherwise it is chance whether a contender's worker thread sits on the event loop's CPU or
-        on another: on a virtual machine that makes a short call on SQLite take 90 us or 270 us, for
-        as long as the thread lives.
+        Otherwise it is chance whether an implementation's worker thread runs on the event loop's
+        CPU or on another: on a virtual machine a short call on SQLite then takes 90 us or 270 us,
+        for the life of the thread.
         """
         if not hasattr(os, "sched_setaffinity"):
             yield
@@ -216,61 +216,63 @@ class Session:
         return not self.wanted or any(part in case for part in self.wanted)
 
     def show(self, doing: str, total: int | None = None) -> None:
-        """Show what is being done, and from now on out of how many races."""
+        """Show what is being done, and from now on out of how many comparisons."""
         if self._bar is None:
             self._bar = self.progress.add_task("", total=None)
         self.progress.update(self._bar, description=doing)
         if total is not None:
             self.progress.update(self._bar, total=total)
 
-    async def compare(self, cases: Sequence[Case], contenders: Sequence[Contender]) -> None:
-        """Measure each case, the contenders side by side."""
+    async def compare(
+        self, cases: Sequence[Case], implementations: Sequence[Implementation]
+    ) -> None:
+        """Measure each case, the implementations side by side."""
         wanted = [case for case in cases if self.wants(case.name)]
         self.show("", total=len(wanted))
-        scene = None
+        dataset = None
         try:
             for case in wanted:
                 self.show(f"{case.name}: preparing")
-                if scene is None or case.scene is not scene:
-                    for one in contenders:
+                if dataset is None or case.dataset is not dataset:
+                    for one in implementations:
                         await one.empty()
-                    for one in contenders:
-                        await case.scene(one.storage)
-                scene = None if case.scene is nothing else case.scene
-                sides = {one.name: await case.prepare(one.storage) for one in contenders}
-                for one in contenders:
+                    for one in implementations:
+                        await case.dataset(one.storage)
+                dataset = None if case.dataset is nothing else case.dataset
+                sides = {one.name: await case.prepare(one.storage) for one in implementations}
+                for one in implementations:
                     await one.settle()
-                await self.race_calls(case.name, sides)
+                await self.measure_calls(case.name, sides)
         finally:
-            for one in contenders:
+            for one in implementations:
                 await one.empty()
 
-    async def race_calls(
+    async def measure_calls(
         self, case: str, sides: dict[str, Timed], at: int | None = None
     ) -> Comparison:
-        """Measure a call of each contender in microseconds, once the answers are right."""
+        """Measure a call of each implementation in microseconds, once the answers are right."""
         self.show(f"{case}: warming up")
         turns = {name: await self._warm_up(side) for name, side in sides.items()}
-        return await self.race(case, turns, at=at)
+        return await self.measure_turns(case, turns, at=at)
 
-    async def race(
+    async def measure_turns(
         self,
         case: str,
         turns: dict[str, Turn],
         *,
         at: int | None = None,
         unit: str = "us",
-        pace: Pace | None = None,
+        profile: Profile | None = None,
     ) -> Comparison:
-        """Measure the contenders' turns in rounds, for as long as the pace says."""
+        """Measure the implementations' turns in rounds, for as long as the profile sets."""
         self.show(case)
-        pace = pace or self.pace
+        profile = profile or self.profile
         rounds: dict[str, list[list[float]]] = {name: [] for name in turns}
         order = list(turns)
         gc.collect()
         start = time.monotonic()
         number = 0
-        while pace.goes_on(number, time.monotonic() - start):
+        while profile.goes_on(number, time.monotonic() - start):
             for name in order:
                 rounds[name].append(await turns[name]())
             order.append(order.pop(0))
@@ -284,15 +286,15 @@ class Session:
     async def _warm_up(self, side: Timed) -> Turn:
         """Check the answers, and return a turn: of one call, and no more, where calls are long."""
         is_long = False
-        for _ in range(self.pace.warm_up):
+        for _ in range(self.profile.warm_up):
             start = time.monotonic()
             answer = await side.call(await side.before())
-            is_long = time.monotonic() - start > self.pace.seconds / 50
+            is_long = time.monotonic() - start > self.profile.seconds / 50
             await side.check(answer)
             await side.after(answer)
             if is_long:
                 break
-        calls = 1 if is_long else 1 + self.pace.calls_per_turn
+        calls = 1 if is_long else 1 + self.profile.calls_per_turn
 
         async def turn() -> list[float]:
             times = [await _time(side) for _ in range(calls)]

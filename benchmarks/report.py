@@ -1,4 +1,4 @@
-"""What a session found, on the terminal and as JSON: numbers, versions and the machine."""
+"""The results of a session, on the terminal and as JSON: numbers, versions and the machine."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _UNITS = {
 }
 
 
-def table(question: str, session: Session) -> Table:
+def table(title: str, session: Session) -> Table:
     """Return the comparisons as a table that fits 80 columns: a line for each implementation.
 
     Every number carries its unit; ``relative`` is to the first line of the case.
@@ -49,7 +49,7 @@ def table(question: str, session: Session) -> Table:
         *session.notes,
     ]
     caption = "\n".join(notes)
-    drawn = Table(title=question, caption=caption, caption_justify="left", box=SIMPLE_HEAD)
+    drawn = Table(title=title, caption=caption, caption_justify="left", box=SIMPLE_HEAD)
     drawn.add_column("case\n  implementation", min_width=38)
     for name in ("median", "p95", "relative", "n"):
         drawn.add_column(name, justify="right", no_wrap=True, vertical="bottom")
@@ -62,7 +62,7 @@ def table(question: str, session: Session) -> Table:
 
 
 def _rows(comparison: Comparison) -> Iterator[tuple[str, ...]]:
-    for name, its in comparison.to_json()["contenders"].items():
+    for name, its in comparison.to_json()["implementations"].items():
         relative = its.get("growth", its["median_ratio_to_first"])
         times = (quantity(its[key], comparison.unit) for key in ("p50", "p95"))
         yield name, *times, f"{relative:,.2f}", f"{its['n']:,}"
@@ -82,13 +82,13 @@ def quantity(number: float, unit: str) -> str:
     return f"{number:,.{digits}f} {shown}"
 
 
-def to_json(name: str, question: str, session: Session, database: dict[str, str]) -> dict[str, Any]:
+def to_json(name: str, title: str, session: Session, database: dict[str, str]) -> dict[str, Any]:
     """Return the result as it is kept."""
     return {
-        "benchmark": name,
-        "question": question,
+        "suite": name,
+        "title": title,
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "pace": vars(session.pace),
+        "profile": vars(session.profile),
         "on_one_cpu": session.pinned,
         "database": database,
         "versions": _versions(),
@@ -109,10 +109,10 @@ def describe_database(engine: Engine) -> dict[str, str]:
 
 
 def write(folder: Path, result: dict[str, Any]) -> Path:
-    """Write a result to its file, named by the question and the database, and return the file."""
+    """Write a result to its file, named by the suite and the database, and return the file."""
     folder.mkdir(parents=True, exist_ok=True)
     database = result["database"]
-    file = folder / f"{result['benchmark']}-{database['dialect']}-{database['driver']}.json"
+    file = folder / f"{result['suite']}-{database['dialect']}-{database['driver']}.json"
     file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return file
 

@@ -1,4 +1,4 @@
-"""What was to be reached, and what the results say."""
+"""The ratios to reach, compared with the results."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ type Result = dict[str, Any]
 
 @dataclass(frozen=True)
 class Target:
-    """A ratio to reach: of this provider's time to the first contender's.
+    """A ratio to reach: of this provider's time to the first implementation's.
 
     Args:
         what: It is called.
-        question: Whose result says it.
+        suite: Whose result is compared.
         limits: The largest ratio, by database.
         cases: Names of cases, or with a comma in the end what they begin with; all by none.
     """
 
     what: str
-    question: str
+    suite: str
     limits: dict[str, float]
     cases: Sequence[str] = ()
 
     def reached(self, result: Result) -> dict[str, float]:
         """Return the ratio of each case."""
         return {
-            one["case"]: one["contenders"][OURS]["median_ratio_to_first"]
+            one["case"]: one["implementations"][OURS]["median_ratio_to_first"]
             for one in result["comparisons"]
             if not self.cases or any(_is(one["case"], case) for case in self.cases)
         }
@@ -45,7 +45,7 @@ class Ahead(Target):
     def reached(self, result: Result) -> dict[str, float]:
         """Return the ratio of each case."""
         return {
-            one["case"]: 1 / one["contenders"][DEFAULTS]["median_ratio_to_first"]
+            one["case"]: 1 / one["implementations"][DEFAULTS]["median_ratio_to_first"]
             for one in result["comparisons"]
         }
 
@@ -57,7 +57,7 @@ class Growth(Target):
         """Return the growth of each call."""
         largest = max(one["at"] for one in result["comparisons"])
         return {
-            one["case"]: one["contenders"][OURS]["growth"]
+            one["case"]: one["implementations"][OURS]["growth"]
             for one in result["comparisons"]
             if one["at"] == largest
         }
@@ -117,7 +117,7 @@ def rows(folder: Path) -> Iterator[tuple[str, ...]]:
     """Return what, the database, the limit, what was reached, and the cases that missed it."""
     for target in TARGETS:
         for database, limit in target.limits.items():
-            files = sorted(folder.glob(f"{target.question}-{database}-*.json"))
+            files = sorted(folder.glob(f"{target.suite}-{database}-*.json"))
             reached = target.reached(json.loads(files[0].read_text("utf-8"))) if files else {}
             if not reached:
                 yield target.what, database, f"{limit:.2f}", "not measured", ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -18,12 +19,12 @@ from slack_agents_sqlalchemy.testing.plugin import (  # fixtures of this project
     new_provider,
     storage,
 )
-from tests import generic_road
-from tests.files import FileDatabase, Firebird
-from tests.relay import Relay
-from tests.servers import FINDERS, Server, ServerMissingError
+from tests.support import unknown_dialects
+from tests.support.relay import Relay
+from tests.support.servers import FINDERS, Server, ServerMissingError
+from tests.support.servers.files import FileDatabase, Firebird
 
-generic_road.register()
+unknown_dialects.register()
 
 BACKENDS = ("sqlite-file", "sqlite-memory", "postgresql", "mariadb", "mysql")
 """Run every test."""
@@ -228,6 +229,23 @@ def database_url(
     elif file_database:
         return file_database.copy(migrated_url, tmp_path / "agents.db")
     return migrated_url
+
+
+type AnHourLater = Callable[[], None]
+
+
+@pytest.fixture
+def an_hour_later(monkeypatch: pytest.MonkeyPatch) -> AnHourLater:
+    """Set the monotonic clock an hour forward at each call, so that every connection was idle."""
+    real = time.monotonic
+    hours = 0
+
+    def advance() -> None:
+        nonlocal hours
+        hours += 1
+        monkeypatch.setattr(time, "monotonic", lambda: real() + hours * 3600)
+
+    return advance
 
 
 _PORTS = {"postgresql": 5432, "mariadb": 3306, "mysql": 3306}

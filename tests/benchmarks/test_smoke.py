@@ -20,7 +20,7 @@ from slack_agents_sqlalchemy import Provider
 ROOT = Path(__file__).parents[2]
 TERMINAL = 80
 EVERYWHERE = {"overrides", "growth", "concurrency", "cold_start", "raw_driver"}
-QUESTIONS = {
+SUITES = {
     "sqlite-file": EVERYWHERE | {"built_in", "disk_use"},
     "postgresql": EVERYWHERE | {"built_in", "disk_use"},
     "mariadb": EVERYWHERE,
@@ -37,8 +37,8 @@ def run_benchmarks(
     )
 
 
-@pytest.mark.parametrize("backend", list(QUESTIONS), indirect=True)
-async def test_every_question_is_measured_drawn_and_kept_without_a_path_of_this_machine(
+@pytest.mark.parametrize("backend", list(SUITES), indirect=True)
+async def test_every_suite_is_measured_drawn_and_kept_without_a_path_of_this_machine(
     storage: Provider, database_url: str, backend: str, tmp_path: Path
 ) -> None:
     run = run_benchmarks("--quick", "--output", tmp_path, "--url", database_url)
@@ -47,7 +47,7 @@ async def test_every_question_is_measured_drawn_and_kept_without_a_path_of_this_
     assert not any((await storage.count_rows()).values())
     results = {file: json.loads(file.read_text("utf-8")) for file in tmp_path.glob("*.json")}
     # What others would pick need not be installed.
-    assert {result["benchmark"] for result in results.values()} - {"others"} == QUESTIONS[backend]
+    assert {result["suite"] for result in results.values()} - {"others"} == SUITES[backend]
     for file, result in results.items():
         text = file.read_text("utf-8")
         for secret in (str(Path.home()), str(ROOT), make_url(database_url).database or ""):
@@ -56,9 +56,9 @@ async def test_every_question_is_measured_drawn_and_kept_without_a_path_of_this_
         assert result["machine"]["cpus"]
         assert result["comparisons"]
         for comparison in result["comparisons"]:
-            for numbers in comparison["contenders"].values():
+            for numbers in comparison["implementations"].values():
                 assert 0 < numbers["p50"] <= numbers["p95"]
-        if len(result["comparisons"][0]["contenders"]) > 1:
+        if len(result["comparisons"][0]["implementations"]) > 1:
             assert file.with_suffix(".png").stat().st_size > 10_000
         else:
             assert any("not measured" in note for note in result["notes"])
@@ -71,7 +71,7 @@ def assert_tables_are_whole(printed: str, results: Iterable[dict[str, Any]]) -> 
     assert max(map(len, lines)) <= TERMINAL
     for result in results:
         for comparison in result["comparisons"]:
-            for name in comparison["contenders"]:
+            for name in comparison["implementations"]:
                 assert re.search(
                     rf"^ +{re.escape(name)}  .*( [^ ]+){{2}} +[\d.,]+ +\d+ *$",
                     printed,
@@ -103,9 +103,9 @@ def test_the_figures_of_the_documentation_are_those_of_the_committed_results() -
 def test_what_is_slower_than_the_built_in_providers_stands_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
     results = figures.Results()
-    for question in ("built_in", "cold_start"):
+    for suite in ("built_in", "cold_start"):
         for database in ("postgresql", "sqlite"):
-            ratios = results.ratios(question, database, figures.OURS, figures.BUILT_IN)
+            ratios = results.ratios(suite, database, figures.OURS, figures.BUILT_IN)
             slower = {case: ratio for case, ratio in ratios.items() if ratio > 1}
             assert all(f"| {case} |" in readme for case in slower)
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, event, insert, select
 from slack_agents_sqlalchemy import DatabaseError, Provider
 from slack_agents_sqlalchemy.identifiers import MAX_CLOCK_ID, MAX_ID, IdSequence
 from slack_agents_sqlalchemy.models import ListItem
-from slack_agents_sqlalchemy.queries.largest_ids import LARGEST_IDS
+from tests.support.sql import run, scalar, watch_engine
 
 SECOND = 1_000_000_000
 IN_2024, IN_2100 = 1_704_067_200 * SECOND, 4_102_444_800 * SECOND
@@ -86,10 +86,15 @@ async def test_rows_at_the_end_of_the_range_stop_nobody_from_inserting(
     storage: Provider, new_provider: Any
 ):
     await storage.append("namespace", "key", {"n": 0})
-    [stored] = await storage._database.executor.fetch(select(*ListItem.__table__.columns), {})
-    row = dict(zip(ListItem.__table__.columns.keys(), stored, strict=True)) | {"value": {"n": 9}}
-    for bogus in (MAX_ID, MAX_ID - 1):
-        await storage._database.executor.execute(insert(ListItem), row | {"id": bogus})
+
+    def insert_at_the_end(connection: Connection) -> None:
+        columns = ListItem.__table__.columns
+        row = connection.execute(select(*columns)).mappings().one()
+        for bogus in (MAX_ID, MAX_ID - 1):
+            changed = {**row, "id": bogus, "value": {"n": 9}}
+            connection.execute(insert(ListItem), changed)
+
+    await run(storage, insert_at_the_end)
     assert len(await storage.get_list("namespace", "key")) == 3
     await storage.append("namespace", "key", {"n": 1})
     if storage.supports_export:
@@ -109,23 +114,12 @@ async def test_an_id_that_a_caller_has_made_up_is_not_observed(storage: Provider
     assert int(await storage.append("namespace", "key", {})) < MAX_CLOCK_ID
 
 
-def statements_of(provider: Provider) -> list[str]:
-    """Return a list that every statement of the provider is added to."""
-    seen: list[str] = []
-    event.listen(
-        provider.engine,
-        "before_cursor_execute",
-        lambda _connection, _cursor, statement, *_: seen.append(statement),
-    )
-    return seen
-
-
 def largest_ids_in(seen: list[str]) -> int:
     return sum("max(" in statement.lower() for statement in seen)
 
 
 async def test_only_the_first_insertion_asks_for_the_largest_ids(storage: Provider):
-    seen = statements_of(storage)
+    seen = watch_engine(storage)
     await storage.get_heartbeat("agent")
     await storage.upsert_heartbeat("agent", 1.5)
     await storage.get("namespace", "key")
@@ -151,7 +145,7 @@ async def test_each_kind_of_first_insertion_asks_for_the_largest_ids_once(
     new_provider: Any, call: str
 ):
     provider = await new_provider()
-    seen = statements_of(provider)
+    seen = watch_engine(provider)
     for number in range(3):
         third = {} if call in ("append", "set") else "1.0"
         await getattr(provider, call)("name", f"key {number}", third)
@@ -183,7 +177,7 @@ async def test_where_the_largest_ids_cannot_be_read_nothing_is_inserted_until_th
 
     async def rename(old: str, new: str) -> None:
         statement = f"ALTER TABLE {quote(old)} RENAME TO {quote(new)}"
-        await storage._database.run(lambda connection: connection.exec_driver_sql(statement))
+        await scalar(storage, statement)
 
     await rename("slack_agents_blocks", "elsewhere")
     for _ in range(2):
@@ -205,7 +199,14 @@ PLANS = {
 }
 
 
-async def test_the_largest_ids_are_found_by_indexes(storage: Provider):
+async def test_the_largest_ids_are_found_by_indexes(storage: Provider, backend: str):
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: object, _cursor: object, sql: str, parameters: Any, *_: object) -> None:
+        if largest_ids_in([sql]):
+            asked.append((sql, parameters))
+
+    event.listen(storage.engine, "before_cursor_execute", note)
     conversation = await storage.get_or_create_conversation("agent", "C1", "1.0")
     message = await storage.create_message(conversation, "U1", "Ada", "ada")
     await storage.append_text_block(message, "text")
@@ -215,13 +216,12 @@ async def test_the_largest_ids_are_found_by_indexes(storage: Provider):
     def plan(connection: Connection) -> str:
         if connection.dialect.name == "postgresql":  # which reads small tables as a whole
             connection.exec_driver_sql("SET enable_seqscan = off")
-        explain, _ = PLANS[storage._database.adapter.product_name(connection.dialect)]
-        question = LARGEST_IDS.compile(connection, compile_kwargs={"literal_binds": True})
-        rows = connection.exec_driver_sql(f"{explain}{question}").all()
+        rows = connection.exec_driver_sql(f"{explain}{statement}", parameters).all()
         if connection.dialect.name == "postgresql":
             connection.exec_driver_sql("RESET enable_seqscan")
         return str([tuple(row) for row in rows])
 
-    answer = await storage._database.run(plan)
-    _, look_up = PLANS[storage._database.adapter.product_name(storage.engine.dialect)]
+    explain, look_up = PLANS[backend.partition("-")[0]]
+    [(statement, parameters)] = asked
+    answer = await run(storage, plan)
     assert answer.count(look_up) == 5, answer

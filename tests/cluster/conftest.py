@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cluster.servers import Galera, Replication
 from tests.conftest import skip
-from tests.servers import ServerMissingError
+from tests.support.servers import ServerMissingError
+from tests.support.servers.clusters import Galera, Replication
 
 
 @pytest.fixture

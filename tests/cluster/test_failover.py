@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cluster.failovers import kill_a_node, promote_the_standby
-from tests.cluster.servers import Galera, Replication
-from tests.load.tally import Tally
-from tests.load.writers import Writers
+from tests.support.servers.clusters import Galera, Replication
+from tests.support.soak.failovers import kill_a_node, promote_the_standby
+from tests.support.soak.tally import Tally
+from tests.support.soak.writers import Writers
 
 pytestmark = [pytest.mark.cluster, pytest.mark.server]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import ssl
 import time
 import traceback
 from collections.abc import Iterator
@@ -13,8 +12,6 @@ import pytest
 from sqlalchemy import URL, make_url
 
 from slack_agents_sqlalchemy import ConfigurationError, DatabaseError, Provider
-from slack_agents_sqlalchemy.dialects import adapter_for as backend
-from slack_agents_sqlalchemy.engine.error_mapping import presentable
 
 SERVERS = ["postgresql", "mariadb", "mysql"]
 
@@ -216,13 +213,6 @@ async def test_a_start_that_failed_can_be_tried_again(tmp_path: Path):
     await provider.set("namespace", "key", {"stored": True})
     assert await provider.get("namespace", "key") == {"stored": True}
     await provider.close()
-
-
-def test_a_certificate_that_is_refused_stays_the_cause_and_a_password_that_cannot_be_written_not():
-    refused = ssl.SSLCertVerificationError(1, "certificate verify failed")  # a ValueError too
-    assert presentable(refused, backend("postgresql")) is refused
-    unwritable = UnicodeEncodeError("latin-1", "sesame\N{KEY}", 6, 7, "ordinal not in range(256)")
-    assert presentable(unwritable, backend("mysql")) is None
 
 
 @pytest.mark.parametrize(

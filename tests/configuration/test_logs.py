@@ -8,7 +8,8 @@ import subprocess
 import sys
 
 import pytest
-from sqlalchemy import make_url
+
+from tests.support.sql import with_driver
 
 DRIVERS = [
     ("postgresql", "asyncpg"),
@@ -23,13 +24,6 @@ DRIVERS = [
 ]
 
 drivers = pytest.mark.parametrize(("backend", "driver"), DRIVERS, indirect=["backend"])
-
-
-def by(driver: str, url: str) -> str:
-    """Return the URL with another driver."""
-    parsed = make_url(url)
-    name = f"{parsed.get_backend_name()}+{driver}"
-    return parsed.set(drivername=name).render_as_string(hide_password=False)
 
 
 EVERY_STEP_IS_SLOW = """
@@ -56,7 +50,7 @@ asyncio.run(main(sys.argv[1]), debug=True)
 @drivers
 def test_the_debug_mode_of_asyncio_logs_no_value(fresh_url: str, driver: str):
     done = subprocess.run(
-        [sys.executable, "-c", EVERY_STEP_IS_SLOW, by(driver, fresh_url)],
+        [sys.executable, "-c", EVERY_STEP_IS_SLOW, with_driver(fresh_url, driver)],
         capture_output=True,
         text=True,
         check=False,
@@ -93,7 +87,15 @@ def test_a_process_that_never_closes_its_storage_ends_without_a_word(
     database_url: str, driver: str, end: str
 ):
     with subprocess.Popen(
-        [sys.executable, "-W", "default", "-c", NEVER_CLOSED, by(driver, database_url), end],
+        [
+            sys.executable,
+            "-W",
+            "default",
+            "-c",
+            NEVER_CLOSED,
+            with_driver(database_url, driver),
+            end,
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -9,22 +9,23 @@ import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import unquote
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from slack_agents.storage.base import OAuthClientRow, OAuthTokenRow
-from sqlalchemy import URL, event, make_url
+from sqlalchemy import URL, CreateEnginePlugin, Engine, event, make_url
+from sqlalchemy.dialects import plugins
 from typer.testing import CliRunner
 
 from slack_agents_sqlalchemy import ConfigurationError, Provider, StorageError
 from slack_agents_sqlalchemy.cli.app import app
-from slack_agents_sqlalchemy.engine import factory as engines
 from slack_agents_sqlalchemy.options import parse_options
 from slack_agents_sqlalchemy.urls import redact
 from tests.conftest import NewProvider
+from tests.support.sql import run
 
 SECRET = "sesame"
 
@@ -195,11 +196,32 @@ async def test_no_error_of_a_call_shows_a_secret(
     storage = await new_provider(url=make_url(fresh_url).set(drivername=driver))
     conversation = await storage.get_or_create_conversation("agent", "C1", "1.0")
     await storage.create_message(conversation, **USER)
-    await storage._database.run(refuse_rows)
+    await run(storage, refuse_rows)
     again = partial(Provider.create_message, conversation_id=conversation, **USER)
     await refuse(storage, {"a row like another": again}, log)
-    await storage._database.run(break_tables)
+    await run(storage, break_tables)
     await refuse(storage, REFUSED, log)
+
+
+class CreatedEngines(CreateEnginePlugin):
+    """Keep the engines that are created, as a provider that cannot connect shows none."""
+
+    engines: ClassVar[list[Engine]] = []
+
+    def update_url(self, url: URL) -> URL:
+        return url
+
+    def engine_created(self, engine: Engine) -> None:
+        self.engines.append(engine)
+
+
+plugins.register(CreatedEngines.__name__, __name__, CreatedEngines.__name__)
+
+
+def attributes(storage: Provider) -> str:
+    """Return what an error reporter shows of a provider: its attributes, and those of its parts."""
+    without_repr = [it for it in vars(storage).values() if type(it).__repr__ is object.__repr__]
+    return repr([storage, vars(storage), *map(vars, without_repr)])
 
 
 @pytest.mark.parametrize(
@@ -224,13 +246,14 @@ async def test_no_error_of_a_call_shows_a_secret(
 async def test_no_secret_of_the_configuration_is_shown(
     planted: dict[str, Any], log: pytest.LogCaptureFixture
 ):
-    storage = Provider(**planted, connect_timeout=1)
+    CreatedEngines.engines.clear()
+    plugin = {"plugins": [CreatedEngines.__name__]}
+    storage = Provider(**planted, connect_timeout=1, engine_options=plugin)
     with pytest.raises(StorageError) as failed:
         await storage.initialize()
     assert SECRET not in shown(failed.value)
-    assert SECRET not in repr([storage, storage._options, vars(storage._database)])
-    database = storage._database
-    engine = engines.create(database.url, database.adapter, storage._options)
+    assert SECRET not in attributes(storage)
+    [engine] = CreatedEngines.engines
     assert SECRET not in f"{engine!r} {engine} {engine.url!r} {engine.url} {engine.pool!r}"
 
 
@@ -303,7 +326,7 @@ async def test_no_secret_of_an_argument_of_the_wrong_kind_is_shown(
     with pytest.raises(StorageError) as failed:
         await storage.initialize()
     assert SECRET not in shown(failed.value)
-    assert SECRET not in repr([storage, storage._options, vars(storage._database)])
+    assert SECRET not in attributes(storage)
 
 
 # None of these letters stands in a message in capitals.

@@ -13,14 +13,15 @@ from sqlalchemy import Engine, create_engine, event, inspect, make_url, text
 
 from slack_agents_sqlalchemy import Provider, UnsupportedDatabaseError
 from slack_agents_sqlalchemy.models import TABLE_PREFIX, VERSION_TABLE, metadata
-from tests.generic_road import register
+from tests.support.sql import run, synchronous, with_driver
+from tests.support.unknown_dialects import register
 
 CHECKOUT = Path(__file__).parents[2]
 
 # A process that is ready says so, and goes on when it is told to.
 INITIALIZE_ON_SIGNAL = """
 import asyncio, sys
-from tests.generic_road import register
+from tests.support.unknown_dialects import register
 from slack_agents_sqlalchemy import Provider
 
 async def main():
@@ -43,20 +44,8 @@ def plain(url: str) -> str:
     return unknown.render_as_string(hide_password=False)
 
 
-def synchronous(url: str) -> Engine:
-    """Return an engine for the same database that needs no event loop."""
-    drivers = {
-        "sqlite": "sqlite",
-        "postgresql": "postgresql+psycopg",
-        "mariadb": "mariadb+pymysql",
-        "mysql": "mysql+pymysql",
-    }
-    parsed = make_url(url)
-    return create_engine(parsed.set(drivername=drivers[parsed.get_backend_name()]))
-
-
 def table_names(url: str) -> list[str]:
-    engine = synchronous(url)
+    engine = create_engine(synchronous(url))
     names = inspect(engine).get_table_names()
     engine.dispose()
     return [name for name in names if name.startswith(TABLE_PREFIX)]
@@ -102,7 +91,7 @@ async def test_what_a_process_has_made_stays_when_another_is_a_step_ahead(fresh_
     """The other one makes each index first, on tables that are all this one's."""
     register()
     url = plain(fresh_url)
-    other = synchronous(fresh_url)
+    other = create_engine(synchronous(fresh_url))
     overtaken: list[str] = []
 
     def make_it_first(_conn: object, _cursor: object, statement: str, *_: object) -> None:
@@ -129,7 +118,7 @@ async def test_what_a_process_has_made_stays_when_another_is_a_step_ahead(fresh_
 @pytest.mark.parametrize("backend", ["mariadb", "mysql"], indirect=True)
 async def test_a_database_that_cannot_hold_every_sign_is_refused_and_left_empty(fresh_url: str):
     database = make_url(fresh_url).database
-    engine = synchronous(fresh_url)
+    engine = create_engine(synchronous(fresh_url))
     with engine.begin() as connection:
         connection.execute(text(f"ALTER DATABASE {database} CHARACTER SET latin1"))
     engine.dispose()
@@ -236,30 +225,29 @@ async def test_every_name_in_the_schema_fits_31_characters(fresh_url: str):
             found += [unique["name"] for unique in inspector.get_unique_constraints(table)]
         return [name for name in found if name is not None]
 
-    found = await provider._database.run(names)
+    found = await run(provider, names)
     await provider.close()
     assert VERSION_TABLE in found
     assert [name for name in found if len(name) > 31] == []
 
 
 @pytest.mark.parametrize(
-    ("backend", "module", "version", "lacks"),
+    ("backend", "driver", "version", "lacks"),
     [
-        ("sqlite-file", "sqlite", (3, 20), "ON CONFLICT"),
-        ("postgresql", "postgresql", (9, 4), "ON CONFLICT"),
-        ("mariadb", "mysql", (5, 2), "DATETIME"),
+        ("sqlite-file", "pysqlite", (3, 20), "ON CONFLICT"),
+        ("postgresql", "asyncpg", (9, 4), "ON CONFLICT"),
+        ("mariadb", "aiomysql", (5, 2), "DATETIME"),
     ],
     indirect=["backend"],
 )
 async def test_a_server_that_is_too_old_is_refused_before_anything_is_made(
     fresh_url: str,
-    module: str,
+    driver: str,
     version: tuple[int, ...],
     lacks: str,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    database = Provider(url=fresh_url)._database
-    dialect = type(create_engine(database.adapter.driver_url(database.url)).dialect)
+    dialect = make_url(with_driver(fresh_url, driver)).get_dialect()
     monkeypatch.setattr(dialect, "_get_server_version_info", lambda *_: version)
     with pytest.raises(UnsupportedDatabaseError, match=lacks):
         await Provider(url=fresh_url).initialize()

@@ -12,7 +12,7 @@ from slack_agents_sqlalchemy.dialects import DialectAdapter
 from slack_agents_sqlalchemy.dialects.columns import LikePattern
 from tests.conftest import NewProvider
 from tests.dialects.test_generic_road import plain
-from tests.generic_road import register
+from tests.support.unknown_dialects import register
 
 SPECIAL = ["%", "_", "[a]", "[^a]", "[", "]", "\\", "\\%", "/", "/_", "*", "?", "#", "{", "'", "!"]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, event, make_url
+from sqlalchemy import create_engine, make_url
 
 from slack_agents_sqlalchemy import (
     ConfigurationError,
@@ -17,7 +17,9 @@ from slack_agents_sqlalchemy import (
     Provider,
 )
 from tests.conftest import skip
-from tests.servers import MariaDB, MySQL, ServerMissingError
+from tests.support.servers import MariaDB, MySQL, ServerMissingError
+from tests.support.servers.process import signing_command
+from tests.support.sql import both_paths, run, watch_engine
 
 DRIVERS = ["aiomysql", "asyncmy", "pymysql"]
 
@@ -46,8 +48,9 @@ async def test_a_connection_is_encrypted_and_the_certificate_is_checked(
     storage = Provider(url=url.update_query_dict({"ssl_ca": str(certificate)}))
     await storage.initialize()
     await storage.set("plugin", "key", {})
-    [(_, cipher)] = await storage._database.run(
-        lambda connection: connection.exec_driver_sql("SHOW STATUS LIKE 'Ssl_cipher'").all()
+    [(_, cipher)] = await run(
+        storage,
+        lambda connection: connection.exec_driver_sql("SHOW STATUS LIKE 'Ssl_cipher'").all(),
     )
     assert cipher
     await storage.close()
@@ -59,9 +62,7 @@ async def test_a_connection_is_encrypted_and_the_certificate_is_checked(
         ).initialize()
 
     other = tmp_path / "other.crt"
-    subject = ["-subj", "/CN=other", "-keyout", str(tmp_path / "other.key"), "-out", str(other)]
-    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *subject]
-    subprocess.run(make, check=True, capture_output=True)
+    subprocess.run(signing_command(other), check=True, capture_output=True)
     with pytest.raises(DatabaseUnavailableError):
         await Provider(url=url.update_query_dict({"ssl_ca": str(other)})).initialize()
 
@@ -107,14 +108,14 @@ async def test_a_value_larger_than_the_server_accepts_is_an_error_that_names_the
 
 @pytest.mark.parametrize("driver", DRIVERS)
 @pytest.mark.parametrize("character", ["x", "'", "\\"])
-@pytest.mark.parametrize("watch", [False, True], ids=["fast", "ordinary"])
+@both_paths
 async def test_a_value_that_fits_without_its_statement_only_is_the_same_error(
     small_packets: str, driver: str, character: str, watch: bool
 ):
     storage = Provider(url=make_url(small_packets).set(drivername=f"mariadb+{driver}"))
     await storage.initialize()
     if watch:
-        event.listen(storage.engine, "before_cursor_execute", lambda *_: None)
+        watch_engine(storage)
     size = {"x": 1, "'": 2, "\\": 4}[character]  # in JSON, and escaped
 
     async def fits(spare: int) -> bool:

@@ -11,7 +11,7 @@ from sqlalchemy import make_url
 
 from slack_agents_sqlalchemy import AccessRefusedError, DatabaseUnavailableError, Provider
 from tests.conftest import skip
-from tests.servers import MariaDB, MySQL, ServerMissingError
+from tests.support.servers import MariaDB, MySQL, ServerMissingError
 
 DRIVERS = ["aiomysql", "asyncmy", "pymysql", "mysqlconnector"]
 SECONDS = 30

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import shutil
 import socket
+import ssl
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,13 +19,16 @@ from slack_agents_sqlalchemy import (
     AccessRefusedError,
     ConfigurationError,
     DatabaseError,
+    DatabaseUnavailableError,
     Provider,
     SchemaOutdatedError,
     UnsupportedDatabaseError,
     migrations,
 )
 from slack_agents_sqlalchemy.cli.app import app
-from tests.servers import PgBouncer, PostgreSQL, Server, find_programs, postgresql_folders
+from tests.support.servers import PgBouncer, PostgreSQL, Server
+from tests.support.servers.postgresql import postgresql_folders
+from tests.support.servers.process import find_programs, signing_command
 
 DRIVERS = ["asyncpg", "psycopg", "psycopg2"]
 
@@ -319,3 +324,15 @@ async def test_a_connection_is_encrypted_as_the_url_asks_for(
     await storage.close()
     with pytest.raises(DatabaseError):
         await Provider(url=url.update_query_dict({"sslmode": "disable"})).initialize()
+
+
+async def test_a_certificate_of_another_authority_is_refused_and_stays_the_cause(
+    tls_server: tuple[str, Path], tmp_path: Path
+):
+    plain, _ = tls_server
+    other = tmp_path / "other.crt"
+    subprocess.run(signing_command(other), check=True, capture_output=True)
+    url = make_url(plain).update_query_dict({"sslmode": "verify-ca", "sslrootcert": str(other)})
+    with pytest.raises(DatabaseUnavailableError) as refused:
+        await Provider(url=url).initialize()
+    assert isinstance(refused.value.__cause__, ssl.SSLCertVerificationError)

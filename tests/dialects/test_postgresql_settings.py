@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import create_engine, make_url
 
 from slack_agents_sqlalchemy import ConfigurationError, Provider, UnsupportedDatabaseError
-from tests.servers import PgBouncer, Server
+from tests.support.servers import PgBouncer, Server
 
 every_driver = pytest.mark.parametrize("driver", ["asyncpg", "psycopg", "psycopg2"])
 on_postgresql = pytest.mark.parametrize("backend", ["postgresql"], indirect=True)

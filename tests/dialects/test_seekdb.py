@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Connection
 
 from slack_agents_sqlalchemy import Provider
+from tests.support.sql import run
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ async def test_without_the_character_set_ascii_keys_are_made_in_utf8mb4(seekdb_u
 
     storage = Provider(url=seekdb_url)
     await storage.initialize()
-    assert "`thread_digest` varchar(40) COLLATE utf8mb4_bin" in await storage._database.run(table)
+    assert "`thread_digest` varchar(40) COLLATE utf8mb4_bin" in await run(storage, table)
     first = await storage.get_or_create_conversation("agent", "C1", "1.0")
     assert await storage.get_or_create_conversation("agent", "C1", "1.0") == first
     await storage.set("plugin", "key", {"a": 1})

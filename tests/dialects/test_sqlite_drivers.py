@@ -17,6 +17,7 @@ from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from slack_agents_sqlalchemy import AccessRefusedError, DriverMissingError, Provider
+from tests.support.sql import scalar
 
 SECRET = "sesame with spaces"
 
@@ -46,9 +47,7 @@ registry.register("sqlite.terse", __name__, "Terse")
 
 
 async def pragma(storage: Provider, name: str) -> object:
-    return await storage._database.run(
-        lambda connection: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
-    )
+    return await scalar(storage, f"PRAGMA {name}")
 
 
 async def use(storage: Provider) -> None:
@@ -87,7 +86,7 @@ async def test_sqlcipher_encrypts_the_file_and_shows_the_passphrase_nowhere(
     url = f"sqlite+pysqlcipher://:{SECRET}@/{file}"
     storage = Provider(url=url, echo=True)
     await use(storage)
-    assert SECRET not in repr([storage, vars(storage._database), storage.engine])
+    assert SECRET not in repr([storage, vars(storage), storage.engine])
     await storage.close()
     assert b"SQLite format 3" not in file.read_bytes()
     assert b"slack_agents" not in file.read_bytes()

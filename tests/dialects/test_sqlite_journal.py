@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from slack_agents_sqlalchemy import AccessRefusedError, Provider
 from slack_agents_sqlalchemy.cli.app import app
+from tests.support.sql import scalar
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -121,12 +122,7 @@ async def test_a_start_does_not_wait_for_a_reader_and_the_next_one_switches(
 
 
 async def settings(storage: Provider) -> tuple[object, ...]:
-    return await storage._database.run(
-        lambda connection: tuple(
-            connection.exec_driver_sql(f"PRAGMA {name}").scalar()
-            for name in ("journal_mode", "synchronous")
-        )
-    )
+    return await scalar(storage, "PRAGMA journal_mode"), await scalar(storage, "PRAGMA synchronous")
 
 
 @files_only
@@ -139,11 +135,7 @@ async def test_a_start_that_tries_to_switch_waits_for_locks_as_any_other(
         storage = Provider(url=url)
         with reader(copy) if blocked else nullcontext():
             await storage.initialize()
-        waits.append(
-            await storage._database.run(
-                lambda connection: connection.exec_driver_sql("PRAGMA busy_timeout").scalar()
-            )
-        )
+        waits.append(await scalar(storage, "PRAGMA busy_timeout"))
         await storage.close()
     assert waits[0] == waits[1] != 0
 

@@ -19,14 +19,14 @@ from slack_agents_sqlalchemy import Provider
 from tests.command_line.interrupting import STATUS, Ended, Running, interrupt, log_in
 from tests.conftest import skip
 from tests.dialects.test_generic_road import plain
-from tests.generic_road import register
-from tests.servers import PgBouncer, ServerMissingError
+from tests.support.servers import PgBouncer, ServerMissingError
+from tests.support.unknown_dialects import register
 
 SOME = "heartbeat_replaces or stay_in_its_order"
 
 VERIFY = """
 import sys
-from tests.generic_road import register
+from tests.support.unknown_dialects import register
 from slack_agents_sqlalchemy.cli.app import app
 
 register()

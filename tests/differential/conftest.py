@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 
 from tests.differential.differences import BuiltInPostgreSQL, Defaults
-from tests.servers import Server
+from tests.support.servers import Server
 
 
 @pytest.fixture

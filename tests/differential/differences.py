@@ -16,9 +16,9 @@ import json
 from datetime import datetime
 from typing import Any
 
+from benchmarks.contenders import PrimitivesOnly
 from slack_agents.storage import postgres
 
-from benchmarks.contenders import PrimitivesOnly
 from tests.differential.views import View
 
 TOOL_FILE = "file"

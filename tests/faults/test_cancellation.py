@@ -6,22 +6,17 @@ import asyncio
 from contextlib import suppress
 
 import pytest
-from sqlalchemy import QueuePool, event
+from sqlalchemy import QueuePool
 
 from slack_agents_sqlalchemy import LockTimeoutError, NotInitializedError, Provider
-from tests.conftest import NewProvider
-from tests.load.observer import Observer
-from tests.relay import Relay
+from tests.conftest import AnHourLater, NewProvider
+from tests.support.observer import Observer
+from tests.support.relay import Relay
+from tests.support.sql import both_paths, watch_engine
 
 servers = pytest.mark.parametrize("backend", ["postgresql", "mariadb", "mysql"], indirect=True)
-both_paths = pytest.mark.parametrize("watch", [False, True], ids=["fast", "ordinary"])
 
 LARGE = "x" * 1_000_000  # in many pieces, which the relay delays
-
-
-def watch_engine(storage: Provider) -> None:
-    """Listen to the engine, which puts every call on the ordinary path."""
-    event.listen(storage.engine, "before_cursor_execute", lambda *_: None)
 
 
 @servers
@@ -46,8 +41,8 @@ async def test_what_a_caller_does_after_it_gave_up_is_not_overtaken_by_what_it_g
 
 @servers
 @both_paths
-async def test_a_caller_that_gives_up_while_its_connection_is_looked_at_leaves_it_to_others(
-    new_provider: NewProvider, watch: bool
+async def test_a_caller_that_gives_up_while_its_connection_is_checked_leaves_it_to_others(
+    new_provider: NewProvider, watch: bool, an_hour_later: AnHourLater
 ):
     storage = await new_provider(pool_size=1, command_timeout=5)
     if watch:
@@ -55,7 +50,7 @@ async def test_a_caller_that_gives_up_while_its_connection_is_looked_at_leaves_i
     await storage.set("plugin", "key", {"n": 1})
     kept = []  # with its traceback, which would keep the connection
     for steps in range(4):
-        storage._database.executor._pool.note_loss()
+        an_hour_later()
         call = asyncio.ensure_future(storage.get("plugin", "key"))
         for _ in range(steps):
             await asyncio.sleep(0)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from sqlalchemy import event
 
 from slack_agents_sqlalchemy import LockTimeoutError, Provider
-from tests.calls import single_statement_calls
 from tests.conftest import NewProvider
-from tests.load.observer import Observer
-from tests.relay import Lost, Relay
+from tests.support.calls import single_statement_calls
+from tests.support.observer import Observer
+from tests.support.relay import Lost, Relay
+from tests.support.sql import both_paths, watch_engine
 
 
 @pytest.mark.parametrize("backend", ["postgresql", "mariadb", "mysql"], indirect=True)
-@pytest.mark.parametrize("watch", [False, True], ids=["fast", "ordinary"])
+@both_paths
 @pytest.mark.parametrize("lost", ["question", "answer"])
 async def test_a_call_whose_question_or_answer_is_lost_leaves_what_it_leaves_otherwise(
     relayed: Provider,
@@ -25,7 +25,7 @@ async def test_a_call_whose_question_or_answer_is_lost_leaves_what_it_leaves_oth
     lost: Lost,
 ):
     if watch:
-        event.listen(relayed.engine, "before_cursor_execute", lambda *_: None)
+        watch_engine(relayed)
     calls = await single_statement_calls(relayed)
     for name, call in calls.items():
         await call()
@@ -60,12 +60,12 @@ async def test_a_new_thread_whose_answer_is_lost_is_one_conversation(
 
 
 @pytest.mark.parametrize("backend", ["postgresql", "mariadb", "mysql"], indirect=True)
-@pytest.mark.parametrize("watch", [False, True], ids=["fast", "ordinary"])
+@both_paths
 async def test_a_server_that_restarts_is_waited_for(
     relayed: Provider, relay: Relay, storage: Provider, watch: bool
 ):
     if watch:
-        event.listen(relayed.engine, "before_cursor_execute", lambda *_: None)
+        watch_engine(relayed)
     await asyncio.gather(*(relayed.append("namespace", "key", {"n": n}) for n in range(10)))
     await relay.go_down()
     waiting = [
@@ -105,13 +105,13 @@ IMPATIENT = {
 
 
 @pytest.mark.parametrize("backend", ["postgresql", "mariadb", "mysql"], indirect=True)
-@pytest.mark.parametrize("watch", [False, True], ids=["fast", "ordinary"])
+@both_paths
 async def test_a_call_that_a_lock_kept_too_long_is_made_again(
     backend: str, database_url: str, new_provider: NewProvider, watch: bool
 ):
     storage = await new_provider(connect_args=IMPATIENT[backend])
     if watch:
-        event.listen(storage.engine, "before_cursor_execute", lambda *_: None)
+        watch_engine(storage)
     await storage.set("namespace", "key", {"n": 1})
     with Observer(database_url).holding_a_row():
         waiting = asyncio.create_task(storage.set("namespace", "key", {"n": 2}))

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import anyio
 import pytest
-from sqlalchemy import event, make_url
+from sqlalchemy import make_url
 
 from slack_agents_sqlalchemy import DatabaseTimeoutError, Provider
 from tests.conftest import NewProvider
-from tests.load.observer import Observer
+from tests.support.observer import Observer
+from tests.support.sql import watch_engine, with_driver
 
 LARGE = "x" * 1_000_000  # in many pieces
 OVERTAKERS = 40
@@ -37,13 +38,6 @@ drivers = pytest.mark.parametrize(
     + [("sqlite-file", "pysqlite"), ("sqlite-file", "aiosqlite")],
     indirect=["backend"],
 )
-
-
-def by(driver: str, url: str) -> str:
-    """Return the URL with another driver."""
-    parsed = make_url(url)
-    name = f"{parsed.get_backend_name()}+{driver}"
-    return parsed.set(drivername=name).render_as_string(hide_password=False)
 
 
 type GiveUp = Callable[[Callable[[], Awaitable[object]]], Awaitable[None]]
@@ -84,7 +78,7 @@ ways = pytest.mark.parametrize("give_up", [once, twice, in_a_scope_of_anyio])
 async def test_a_write_that_was_given_up_does_not_overtake_the_next_one(
     database_url: str, new_provider: NewProvider, driver: str, give_up: GiveUp
 ):
-    storage = await new_provider(url=by(driver, database_url))
+    storage = await new_provider(url=with_driver(database_url, driver))
     await asyncio.gather(*(storage.set("plugin", str(n), {}) for n in range(5)))
     for number in range(OVERTAKERS):
         await give_up(lambda: storage.set("plugin", "key", {"n": -1, "text": LARGE}))
@@ -110,10 +104,10 @@ async def test_writes_that_wait_for_a_lock_and_are_given_up_are_never_stored(
     database_url: str, new_provider: NewProvider, driver: str, way: str, watch: bool
 ):
     limit = {"command_timeout": 0.5} if way == "time limit" else {}
-    storage = await new_provider(url=by(driver, database_url), pool_size=2, **limit)
-    patient = await new_provider(url=by(driver, database_url))
+    storage = await new_provider(url=with_driver(database_url, driver), pool_size=2, **limit)
+    patient = await new_provider(url=with_driver(database_url, driver))
     if watch:
-        event.listen(storage.engine, "before_cursor_execute", lambda *_: None)
+        watch_engine(storage)
     await storage.set("plugin", "key", {"n": 0})
     observer = Observer(database_url)
     with observer.holding_a_row():

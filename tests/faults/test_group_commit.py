@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 
 from slack_agents_sqlalchemy import DatabaseFullError, NotFoundError, Provider
-from slack_agents_sqlalchemy.dialects.sqlite import PysqliteCalls
-from slack_agents_sqlalchemy.engine.fast_path import Prepared
 from tests.conftest import NewProvider
 from tests.faults.test_sqlite import held_by_another_process, limit_pages, path_of
 
@@ -20,14 +18,20 @@ pytestmark = pytest.mark.parametrize("backend", ["sqlite-file"], indirect=True)
 WRITES = 40
 
 
+def connection_of(storage: Provider) -> sqlite3.Connection:
+    """Return the one connection to the file."""
+    pooled = storage.engine.raw_connection()
+    file = pooled.driver_connection
+    assert isinstance(file, sqlite3.Connection)
+    pooled.close()
+    return file
+
+
 async def observed(storage: Provider) -> list[str]:
     """Make the first insertion, and return the statements that the file is asked from now on."""
     await storage.append("other", "key", {})
     statements: list[str] = []
-    pooled = storage.engine.raw_connection()
-    assert pooled.driver_connection is not None
-    pooled.driver_connection.set_trace_callback(statements.append)
-    pooled.close()
+    connection_of(storage).set_trace_callback(statements.append)
     return statements
 
 
@@ -134,29 +138,23 @@ async def test_a_connection_that_is_in_use_elsewhere_is_not_put_into_a_transacti
     assert len(await storage.get_list("namespace", "key")) == WRITES
 
 
-async def test_statements_of_others_do_not_end_a_transaction(
-    new_provider: NewProvider, monkeypatch: pytest.MonkeyPatch
-):
+async def test_statements_of_others_do_not_end_a_transaction(new_provider: NewProvider):
     storage = await new_provider()
     await storage.append("other", "key", {})
+    file = connection_of(storage)
     others: list[threading.Thread] = []
-    execute = Prepared.execute
 
     def use_engine() -> None:
         with storage.engine.begin() as connection:
             connection.exec_driver_sql("SELECT 1")
 
-    def execute_beside_another(
-        prepared: Prepared, connection: sqlite3.Connection, parameters: dict[str, Any]
-    ) -> int:
-        matched = execute(prepared, connection, parameters)
-        if connection.in_transaction and not others:
+    def start_another_within_a_transaction(_statement: str) -> None:
+        if file.in_transaction and not others:
             others.append(threading.Thread(target=use_engine))
             others[0].start()
             others[0].join(0.3)  # it waits for the transaction
-        return matched
 
-    monkeypatch.setattr(Prepared, "execute", execute_beside_another)
+    file.set_trace_callback(start_another_within_a_transaction)
     while not others:
         before = len(await storage.get_list("namespace", "key"))
         await asyncio.gather(*(storage.append("namespace", "key", {}) for _ in range(WRITES)))
@@ -164,19 +162,50 @@ async def test_statements_of_others_do_not_end_a_transaction(
     assert len(await storage.get_list("namespace", "key")) == before + WRITES
 
 
-@pytest.mark.parametrize("fails", ["closed", "rollback"])
-def test_a_transaction_that_cannot_be_ended_is_told_and_raises_nothing(backend: str, fails: str):
-    class Broken(sqlite3.Connection):
-        def execute(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
-            if sql in ("COMMIT", "ROLLBACK"):
-                raise sqlite3.OperationalError("disk I/O error")
-            return super().execute(sql, *arguments)
+class Unreliable(sqlite3.Connection):
+    """A connection on which these statements fail."""
 
-    connection = sqlite3.connect(":memory:", isolation_level=None, factory=Broken)
-    calls = PysqliteCalls()
-    calls.begin(connection)
-    if fails == "closed":
-        connection.close()
-        assert not calls.is_in_transaction(connection)
-    assert not calls.commit(connection)
-    connection.close()
+    failing: tuple[str, ...] = ()
+    closes = False
+
+    def execute(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
+        if sql in self.failing:
+            if self.closes:
+                self.close()
+            raise sqlite3.OperationalError("disk I/O error")
+        return super().execute(sql, *arguments)
+
+
+async def unreliable(new_provider: NewProvider) -> tuple[Provider, Unreliable]:
+    storage = await new_provider(connect_args={"factory": Unreliable})
+    await storage.append("other", "key", {})
+    file = connection_of(storage)
+    assert isinstance(file, Unreliable)
+    return storage, file
+
+
+async def test_writes_whose_commit_fails_are_made_again_each_alone(new_provider: NewProvider):
+    storage, file = await unreliable(new_provider)
+    file.failing = ("COMMIT",)
+    ids = await asyncio.gather(
+        *(storage.append("namespace", "key", {"n": n}) for n in range(WRITES))
+    )
+    other = await new_provider()
+    assert [item["id"] for item in await other.get_list("namespace", "key")] == ids
+
+
+@pytest.mark.parametrize("closes", [False, True], ids=["open", "closed"])
+async def test_a_transaction_that_cannot_be_ended_leaves_no_caller_waiting(
+    new_provider: NewProvider, closes: bool
+):
+    storage, file = await unreliable(new_provider)
+    file.failing, file.closes = ("COMMIT", "ROLLBACK"), closes
+    results = await asyncio.gather(
+        *(storage.append("namespace", "key", {"n": n}) for n in range(WRITES)),
+        return_exceptions=True,
+    )
+    assert any(isinstance(result, Exception) for result in results)
+    await storage.close()
+    await storage.initialize()
+    await storage.set("namespace", "key", {"n": 1})
+    assert await storage.get("namespace", "key") == {"n": 1}

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import event, make_url
+from sqlalchemy import event
 
 from slack_agents_sqlalchemy import Provider
 from slack_agents_sqlalchemy.dialects.keepalive import Keepalive
-from slack_agents_sqlalchemy.engine import pool as pooling
-from slack_agents_sqlalchemy.testing.plugin import NewProvider
-from tests.relay import Relay
+from tests.conftest import AnHourLater, NewProvider
+from tests.support.relay import Relay
+from tests.support.sql import watch_engine, with_driver
 
 _DESCRIPTORS: dict[str, Callable[[Any], int]] = {
     "asyncpg": lambda connection: connection._transport.get_extra_info("socket").fileno(),
@@ -38,12 +38,6 @@ CALLERS = 3
 LONG_BEFORE_COMMAND_TIMEOUT = 30.0  # seconds
 
 drivers = pytest.mark.parametrize(("backend", "driver"), DRIVERS, indirect=["backend"])
-
-
-def by(driver: str, url: str, **changes: Any) -> str:
-    plain = make_url(url)
-    through = plain.set(drivername=f"{plain.get_backend_name()}+{driver}", **changes)
-    return through.render_as_string(hide_password=False)
 
 
 async def options(storage: Provider, driver: str) -> dict[str, int]:
@@ -81,7 +75,7 @@ def test_the_probes_fill_the_time(seconds: float, probes: tuple[int, int, int, i
 async def test_tcp_gives_a_silent_server_up_after_connect_timeout(
     database_url: str, driver: str, new_provider: NewProvider
 ):
-    storage = await new_provider(url=by(driver, database_url), connect_timeout=30)
+    storage = await new_provider(url=with_driver(database_url, driver), connect_timeout=30)
     found = await options(storage, driver)
     expected = {
         "SO_KEEPALIVE": 1,
@@ -100,7 +94,7 @@ async def test_what_the_user_says_of_tcp_holds(
     database_url: str, driver: str, in_url: bool, new_provider: NewProvider
 ):
     said = {"keepalives_idle": "77", "tcp_user_timeout": "4321"}
-    url = by(driver, database_url, query=said if in_url else {})
+    url = with_driver(database_url, driver, query=said if in_url else {})
     storage = await new_provider(url=url, connect_args={} if in_url else said)
     found = await options(storage, driver)
     assert found.get("TCP_KEEPIDLE", 77) == 77
@@ -109,7 +103,7 @@ async def test_what_the_user_says_of_tcp_holds(
 
 async def through(relay: Relay, url: str, driver: str, **options: Any) -> Provider:
     """Return a storage that reaches its server by the relay, with connections for all callers."""
-    relayed = by(driver, url, host="127.0.0.1", port=await relay.open())
+    relayed = with_driver(url, driver, host="127.0.0.1", port=await relay.open())
     storage = Provider(url=relayed, **options)
     await storage.initialize()
     await everybody_writes(storage)
@@ -130,14 +124,14 @@ async def everybody_writes(storage: Provider) -> None:
     indirect=["backend"],
 )
 async def test_an_idle_connection_that_became_silent_is_replaced_in_time(
-    database_url: str, relay: Relay, driver: str, watch: bool, monkeypatch: pytest.MonkeyPatch
+    database_url: str, relay: Relay, driver: str, watch: bool, an_hour_later: AnHourLater
 ):
     # `command_timeout` is 60 s: whoever waits for it is too late.
     storage = await through(relay, database_url, driver, connect_timeout=0.5)
     if watch:  # which puts every call on the ordinary path
-        event.listen(storage.engine, "before_cursor_execute", lambda *_: None)
+        watch_engine(storage)
     relay.freeze()
-    monkeypatch.setattr(pooling, "_IDLE_SECONDS", 0.0)
+    an_hour_later()
     started = time.monotonic()
     await everybody_writes(storage)
     assert time.monotonic() - started < LONG_BEFORE_COMMAND_TIMEOUT
@@ -166,12 +160,12 @@ async def test_after_one_time_limit_the_other_connections_cost_none(
     indirect=["backend"],
 )
 async def test_a_server_that_stops_talking_while_it_is_connected_to_is_left_in_time(
-    database_url: str, relay: Relay, driver: str, monkeypatch: pytest.MonkeyPatch
+    database_url: str, relay: Relay, driver: str, an_hour_later: AnHourLater
 ):
     storage = await through(relay, database_url, driver, connect_timeout=0.5)
     relay.freeze()
     relay.spoil("freeze", after=1)  # new lines too
-    monkeypatch.setattr(pooling, "_IDLE_SECONDS", 0.0)
+    an_hour_later()
     started = time.monotonic()
     with pytest.raises(ConnectionError):
         await storage.get("namespace", "0")

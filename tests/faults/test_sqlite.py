@@ -28,21 +28,17 @@ from slack_agents_sqlalchemy import (
 )
 from slack_agents_sqlalchemy.cli.app import app
 from tests.conftest import NewProvider
-from tests.load.runs import judge, opened, ours
-from tests.load.tally import Tally
-from tests.load.writers import Writers
+from tests.support.soak.runs import judge, opened, ours
+from tests.support.soak.tally import Tally
+from tests.support.soak.writers import Writers
+from tests.support.sql import scalar, with_driver
 
 ROUNDS = 2  # each kills two processes
 ACKNOWLEDGED = 10  # writes of each kind and process before a kill
 NOBODY = 65534
 
 files_only = pytest.mark.parametrize("backend", ["sqlite-file"], indirect=True)
-drivers = pytest.mark.parametrize("driver", ["sqlite", "sqlite+aiosqlite"])
-
-
-def by(driver: str, url: str) -> str:
-    """Return the URL with another driver."""
-    return str(make_url(url).set(drivername=driver))
+drivers = pytest.mark.parametrize("driver", ["pysqlite", "aiosqlite"])
 
 
 def path_of(url: str) -> Path:
@@ -50,13 +46,11 @@ def path_of(url: str) -> Path:
 
 
 @files_only
-@pytest.mark.parametrize(
-    ("driver", "synchronous"), [("sqlite", "NORMAL"), ("sqlite+aiosqlite", "FULL")]
-)
+@pytest.mark.parametrize(("driver", "synchronous"), [("pysqlite", "NORMAL"), ("aiosqlite", "FULL")])
 async def test_killed_writers_leave_a_sound_file_with_all_that_was_acknowledged(
     fresh_url: str, driver: str, synchronous: str
 ):
-    storage = ours(synchronous=synchronous)(by(driver, fresh_url))
+    storage = ours(synchronous=synchronous)(with_driver(fresh_url, driver))
     async with Writers() as writers:
         for _ in range(ROUNDS):
             first, second = await writers.start([storage, storage])
@@ -82,11 +76,9 @@ async def test_the_option_synchronous_holds_in_a_new_file_and_in_one_that_is_the
     fresh_url: str, driver: str, option: dict[str, str], level: int
 ):
     for _ in ("new", "there"):
-        storage = Provider(url=by(driver, fresh_url), **option)
+        storage = Provider(url=with_driver(fresh_url, driver), **option)
         await storage.initialize()
-        found = await storage._database.run(
-            lambda connection: connection.exec_driver_sql("PRAGMA synchronous").scalar()
-        )
+        found = await scalar(storage, "PRAGMA synchronous")
         await storage.close()
         assert found == level
 
@@ -108,7 +100,7 @@ def modes(folder: Path) -> dict[str, int]:
 @pytest.mark.parametrize("form", ["sqlite:///{}", "sqlite:///file:{}?uri=true"])
 async def test_a_new_file_is_its_owners_alone_with_its_log(tmp_path: Path, driver: str, form: str):
     with umask(0o022):
-        storage = Provider(url=by(driver, form.format(tmp_path / "agents.db")))
+        storage = Provider(url=with_driver(form.format(tmp_path / "agents.db"), driver))
         await storage.initialize()
         await storage.set("namespace", "key", {"a": 1})
         names = ("agents.db", "agents.db-wal", "agents.db-shm")
@@ -134,7 +126,7 @@ async def test_a_file_that_is_there_keeps_its_mode(database_url: str, driver: st
     file = path_of(database_url)
     file.chmod(0o640)
     with umask(0o022):
-        storage = Provider(url=by(driver, database_url))
+        storage = Provider(url=with_driver(database_url, driver))
         await storage.initialize()
         await storage.set("namespace", "key", {"a": 1})
         assert set(modes(file.parent).values()) == {0o640}
@@ -142,9 +134,7 @@ async def test_a_file_that_is_there_keeps_its_mode(database_url: str, driver: st
 
 
 async def limit_pages(storage: Provider, pages: int) -> None:
-    await storage._database.run(
-        lambda connection: connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}").scalar()
-    )
+    await scalar(storage, f"PRAGMA max_page_count = {pages}")
 
 
 @files_only
@@ -152,7 +142,7 @@ async def limit_pages(storage: Provider, pages: int) -> None:
 async def test_a_full_disk_is_an_error_that_says_so_and_over_when_there_is_room(
     database_url: str, driver: str, new_provider: NewProvider
 ):
-    storage = await new_provider(url=by(driver, database_url))
+    storage = await new_provider(url=with_driver(database_url, driver))
     conversation = await storage.get_or_create_conversation("agent", "C1", "1.0", "general")
     message = await storage.create_message(conversation, "U1", "Ada", "ada")
     before = await storage.count_rows()
@@ -214,7 +204,7 @@ def held_by_another_process(path: Path) -> Iterator[Callable[[], None]]:
 async def test_a_file_that_another_process_holds_is_waited_for(
     database_url: str, driver: str, new_provider: NewProvider
 ):
-    storage = await new_provider(url=by(driver, database_url))
+    storage = await new_provider(url=with_driver(database_url, driver))
     with held_by_another_process(path_of(database_url)) as release:
         writing = [
             asyncio.create_task(storage.append("namespace", "key", {"n": n})) for n in range(20)
@@ -233,7 +223,7 @@ async def test_a_file_that_another_process_holds_is_waited_for(
 async def test_a_file_that_another_process_holds_too_long_is_a_timeout_and_nothing_is_stored(
     database_url: str, driver: str, new_provider: NewProvider
 ):
-    storage = await new_provider(url=by(driver, database_url), command_timeout=0.5)
+    storage = await new_provider(url=with_driver(database_url, driver), command_timeout=0.5)
     with held_by_another_process(path_of(database_url)) as release:
         with pytest.raises(DatabaseTimeoutError):
             await storage.append("namespace", "key", {"n": 1})
@@ -248,7 +238,7 @@ async def test_a_folder_that_vanishes_is_told_at_the_next_start_and_made_again_b
 ):
     folder = tmp_path / "volume"
     folder.mkdir()
-    url = f"{driver}:///{folder / 'agents.db'}"
+    url = f"sqlite+{driver}:///{folder / 'agents.db'}"
     storage = Provider(url=url)
     await storage.initialize()
     await storage.set("namespace", "key", {"a": 1})
@@ -274,7 +264,7 @@ async def test_a_read_only_database_is_read_and_a_write_says_what_to_check(
     writer = Provider(url=database_url)
     await writer.initialize()
     await writer.set("namespace", "key", {"a": 1})
-    reader = Provider(url=f"{driver}:///file:{path_of(database_url)}?mode=ro&uri=true")
+    reader = Provider(url=f"sqlite+{driver}:///file:{path_of(database_url)}?mode=ro&uri=true")
     await reader.initialize()
     assert await reader.get("namespace", "key") == {"a": 1}
     with pytest.raises(AccessRefusedError, match="rights of this process on the file"):
@@ -304,7 +294,7 @@ async def test_a_folder_that_may_not_be_written_to_is_an_error_that_says_so(
     folder_of_nobody: Path, driver: str
 ):
     folder_of_nobody.chmod(0o500)
-    storage = Provider(url=f"{driver}:///{folder_of_nobody / 'agents.db'}")
+    storage = Provider(url=f"sqlite+{driver}:///{folder_of_nobody / 'agents.db'}")
     with pytest.raises(DatabaseUnavailableError, match="may this process write to it"):
         await storage.initialize()
     assert list(folder_of_nobody.iterdir()) == []
@@ -319,7 +309,7 @@ async def test_a_file_that_may_not_be_written_to_is_an_error_that_says_so_and_st
     folder_of_nobody: Path, driver: str
 ):
     file = folder_of_nobody / "agents.db"
-    storage = Provider(url=f"{driver}:///{file}")
+    storage = Provider(url=f"sqlite+{driver}:///{file}")
     await storage.initialize()
     await storage.set("namespace", "key", {"a": 1})
     await storage.close()
@@ -343,7 +333,7 @@ async def test_a_file_that_is_not_in_wal_mode_is_read_where_it_may_not_be_switch
     folder_of_nobody: Path, driver: str, what: str, caplog: pytest.LogCaptureFixture
 ):
     file = folder_of_nobody / "agents.db"
-    storage = Provider(url=f"{driver}:///{file}")
+    storage = Provider(url=f"sqlite+{driver}:///{file}")
     await storage.initialize()
     await storage.set("namespace", "key", {"a": 1})
     await storage.close()

@@ -8,11 +8,18 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import skip
-from tests.load.faults import FAULTS, NEED_A_PRIVATE_SERVER, Fault
-from tests.load.runs import ours, run
-from tests.load.tally import Tally
-from tests.load.writers import Writers
-from tests.servers import MariaDB, MySQL, PostgreSQL, PrivateProcess, Server, ServerMissingError
+from tests.support.servers import (
+    MariaDB,
+    MySQL,
+    PostgreSQL,
+    PrivateProcess,
+    Server,
+    ServerMissingError,
+)
+from tests.support.soak.faults import FAULTS, NEED_A_PRIVATE_SERVER, Fault
+from tests.support.soak.runs import ours, run
+from tests.support.soak.tally import Tally
+from tests.support.soak.writers import Writers
 
 WRITES = 10
 """Of each kind and process, while the harm lasts."""

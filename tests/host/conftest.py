@@ -15,7 +15,7 @@ from slack_agents_sqlalchemy import Provider
 from slack_agents_sqlalchemy.demo.replay import replay
 from slack_agents_sqlalchemy.demo.script import Thread
 from slack_agents_sqlalchemy.demo.threads import AGENT_NAME, THREADS
-from tests.servers import Server
+from tests.support.servers import Server
 
 BARE_CHANNEL = "C0BARE00001"
 

@@ -3,37 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from slack_agents.storage.base import OAuthTokenRow
-from sqlalchemy import Connection, QueuePool, event, make_url
+from sqlalchemy import QueuePool, event, make_url
 from sqlalchemy.util import await_only
 
 from slack_agents_sqlalchemy import DatabaseError, Provider
-from slack_agents_sqlalchemy.engine import pool as pooling
+from tests.conftest import AnHourLater
+from tests.support.observer import Observer
+from tests.support.sql import both_paths, scalar, watch_engine, watched
 
 AGENT = "agent"
-
-KILL_OTHERS = (
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-)
-
-
-@contextmanager
-def watched(provider: Provider) -> Iterator[list[str]]:
-    """Listen to the engine, which puts every call on the ordinary path."""
-    seen: list[str] = []
-
-    def note(_conn: object, _cursor: object, statement: str, *_: object) -> None:
-        seen.append(statement)
-
-    event.listen(provider.engine, "before_cursor_execute", note)
-    yield seen
-    event.remove(provider.engine, "before_cursor_execute", note)
 
 
 async def every_kind_of_call(storage: Provider, name: str) -> list[object]:
@@ -127,7 +109,7 @@ async def test_a_listener_of_the_pool_may_await_something(fresh_url: str, name: 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("driver", ["asyncpg", "psycopg", "psycopg2"])
-@pytest.mark.parametrize("watch", [False, True], ids=["fast", "ordinary"])
+@both_paths
 async def test_no_caller_notices_that_another_process_changed_the_type_of_a_column(
     fresh_url: str, driver: str, watch: bool
 ):
@@ -136,7 +118,7 @@ async def test_no_caller_notices_that_another_process_changed_the_type_of_a_colu
     await storage.initialize()
     await other.initialize()
     if watch:
-        event.listen(storage.engine, "before_cursor_execute", lambda *_: None)
+        watch_engine(storage)
 
     async def call_often() -> None:
         await storage.upsert_heartbeat(AGENT, 1.5)
@@ -150,89 +132,71 @@ async def test_no_caller_notices_that_another_process_changed_the_type_of_a_colu
             "ALTER TABLE slack_agents_heartbeats ALTER COLUMN last_ping_pong_time "
             f"TYPE {column_type}"
         )
-        await other._database.run(
-            lambda connection, statement=statement: connection.exec_driver_sql(statement)
-        )
+        await scalar(other, statement)
         await call_often()
     await storage.close()
     await other.close()
 
 
-@pytest.mark.parametrize("watch", [False, True], ids=["fast", "ordinary"])
+@both_paths
 async def test_an_error_of_the_database_is_told_alike_on_both_paths(fresh_url: str, watch: bool):
     storage = Provider(url=fresh_url)
     await storage.initialize()
-    await storage._database.run(
-        lambda connection: connection.exec_driver_sql("DROP TABLE slack_agents_heartbeats")
-    )
+    await scalar(storage, "DROP TABLE slack_agents_heartbeats")
     if watch:
-        event.listen(storage.engine, "before_cursor_execute", lambda *_: None)
+        watch_engine(storage)
     with pytest.raises(DatabaseError, match=r"refused a statement.*slack_agents_heartbeats"):
         await storage.get_heartbeat(AGENT)
     await storage.set("namespace", "key", {"still": "usable"})
     await storage.close()
 
 
-async def cut_off_others(provider: Provider) -> None:
-    """End every other connection to the provider's database, at the server."""
-
-    def cut_off(connection: Connection) -> None:
-        if connection.dialect.name == "postgresql":
-            connection.exec_driver_sql(KILL_OTHERS)
-            return
-        own, database = connection.exec_driver_sql("SELECT CONNECTION_ID(), DATABASE()").one()
-        for session, _, _, place, *_ in connection.exec_driver_sql("SHOW PROCESSLIST").all():
-            if place == database and session != own:
-                connection.exec_driver_sql(f"KILL {session:d}")
-
-    await provider._database.run(cut_off)
+async def cut_off(url: str) -> None:
+    """End every connection to a database, at the server."""
+    await asyncio.to_thread(Observer(url).kill_connections)
 
 
 @pytest.mark.parametrize("backend", ["postgresql", "mariadb", "mysql"], indirect=True)
-@pytest.mark.parametrize("watch", [False, True], ids=["fast", "ordinary"])
+@both_paths
 async def test_no_caller_notices_that_every_connection_was_cut_off(fresh_url: str, watch: bool):
-    storage, other = Provider(url=fresh_url), Provider(url=fresh_url)
+    storage = Provider(url=fresh_url)
     await storage.initialize()
     await asyncio.gather(
         *(storage.set("namespace", f"key {number}", {"n": number}) for number in range(10))
     )
-    await other.initialize()
     if watch:
-        event.listen(storage.engine, "before_cursor_execute", lambda *_: None)
-    await cut_off_others(other)
+        watch_engine(storage)
+    await cut_off(fresh_url)
     got = await asyncio.gather(*(storage.get("namespace", f"key {number}") for number in range(10)))
     assert got == [{"n": number} for number in range(10)]
-    await cut_off_others(other)
+    await cut_off(fresh_url)
     conversation = await storage.get_or_create_conversation(AGENT, "C1", "1.0", "general")
-    await cut_off_others(other)
+    await cut_off(fresh_url)
     message = await storage.create_message(conversation, "U1", "Ada", "ada")
-    await cut_off_others(other)
+    await cut_off(fresh_url)
     await storage.append_text_block(message, "hello")
     [exported] = await storage.get_messages_with_blocks(conversation)
     assert [block["content"] for block in exported["blocks"]] == [{"text": "hello"}]
     await storage.close()
-    await other.close()
 
 
 @pytest.mark.parametrize("backend", ["postgresql", "mariadb", "mysql"], indirect=True)
-@pytest.mark.parametrize("watch", [False, True], ids=["fast", "ordinary"])
-async def test_a_connection_that_was_idle_for_long_is_looked_at_before_it_is_used(
-    fresh_url: str, watch: bool, monkeypatch: pytest.MonkeyPatch
+@both_paths
+async def test_a_connection_that_was_idle_for_long_is_checked_before_it_is_used(
+    fresh_url: str, watch: bool, an_hour_later: AnHourLater
 ):
-    storage, other = Provider(url=fresh_url), Provider(url=fresh_url)
+    storage = Provider(url=fresh_url)
     await storage.initialize()
     await asyncio.gather(
         *(storage.set("namespace", f"key {number}", {"n": number}) for number in range(5))
     )
-    await other.initialize()
-    await cut_off_others(other)
+    await cut_off(fresh_url)
     if watch:
-        event.listen(storage.engine, "before_cursor_execute", lambda *_: None)
-    monkeypatch.setattr(pooling, "_IDLE_SECONDS", 0.0)
+        watch_engine(storage)
+    an_hour_later()
     got = await asyncio.gather(*(storage.get("namespace", f"key {number}") for number in range(5)))
     assert got == [{"n": number} for number in range(5)]
     await storage.close()
-    await other.close()
 
 
 @pytest.mark.parametrize("backend", ["postgresql", "mariadb", "mysql"], indirect=True)
@@ -261,13 +225,13 @@ async def test_the_fast_path_works_with_the_options_of_the_pool(
 
 
 @pytest.mark.parametrize("backend", ["postgresql", "mariadb", "mysql"], indirect=True)
-@pytest.mark.parametrize("watch", [False, True], ids=["fast", "ordinary"])
+@both_paths
 async def test_callers_that_wait_for_a_connection_get_one_in_turn(fresh_url: str, watch: bool):
     # With one connection each turn is everybody's; with more, a slow one would hold its caller up.
     storage = Provider(url=fresh_url, pool_size=1)
     await storage.initialize()
     if watch:
-        event.listen(storage.engine, "before_cursor_execute", lambda *_: None)
+        watch_engine(storage)
     turns: list[int] = []
 
     async def call_on(caller: int) -> None:

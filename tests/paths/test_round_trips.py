@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from slack_agents_sqlalchemy import Provider
-from tests.calls import single_statement_calls
-from tests.relay import Relay
+from tests.support.calls import single_statement_calls
+from tests.support.relay import Relay
+from tests.support.sql import both_paths, run, watch_engine
 
 
 @pytest.mark.parametrize("backend", ["postgresql", "mariadb", "mysql"], indirect=True)
-@pytest.mark.parametrize("watch", [False, True], ids=["fast", "ordinary"])
+@both_paths
 async def test_a_call_of_one_statement_asks_the_server_once(
     relayed: Provider, relay: Relay, watch: bool
 ):
     if watch:
-        event.listen(relayed.engine, "before_cursor_execute", lambda *_: None)
+        watch_engine(relayed)
     calls = await single_statement_calls(relayed)
     for call in calls.values():
         await call()  # drivers prepare a statement when it is new to the connection
@@ -38,8 +38,8 @@ async def test_a_call_of_two_statements_is_seen_to_ask_twice(relayed: Provider, 
         for _ in range(2):
             connection.exec_driver_sql("SELECT 1")
 
-    await relayed._database.run(ask_twice)
+    await run(relayed, ask_twice)
     before = relay.asked
-    await relayed._database.run(ask_twice)
+    await run(relayed, ask_twice)
 
     assert relay.asked == before + 2
