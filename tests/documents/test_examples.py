@@ -21,7 +21,7 @@ from slack_agents_sqlalchemy import Provider
 from slack_agents_sqlalchemy.cli.app import app
 
 ROOT = Path(__file__).parents[2]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")))
 QUERYING = ROOT / "docs" / "querying.md"
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"(?<!!)\[[^]]*\]\(([^)#]*)(?:#([^)]*))?\)")
