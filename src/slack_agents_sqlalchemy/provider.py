@@ -34,13 +34,13 @@ class Provider(BaseStorageProvider):
 
     ``storage: {type: slack_agents_sqlalchemy, url: "{DATABASE_URL}"}`` in an agent's
     ``config.yaml`` is all that a user writes. What each call does is the contract of
-    :class:`slack_agents.storage.base.BaseStorageProvider`.
+    ``slack_agents.storage.base.BaseStorageProvider``.
 
     Args:
         url: The database URL: ``sqlite:///agents.db``, ``postgresql://…``, ``mysql://…``,
             ``mariadb://…`` or any other that SQLAlchemy knows. Without a driver it gets the best
             one for this package.
-        options: See :class:`slack_agents_sqlalchemy.options.Options`.
+        options: See ``slack_agents_sqlalchemy.options.Options``.
 
     Raises:
         ConfigurationError: The URL or an option is missing, misspelt or unusable.
