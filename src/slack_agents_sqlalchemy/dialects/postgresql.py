@@ -418,6 +418,8 @@ def _require_name(schema: str) -> None:
     size = len(schema.encode(errors="replace"))
     if size > _LONGEST_NAME:
         problem = f"has {size} bytes, and PostgreSQL's names have {_LONGEST_NAME} at most"
+    elif schema == "information_schema" or schema.startswith("pg_"):
+        problem = "is the name of a system schema of PostgreSQL: name another one"
     elif schema == "$user":
         problem = "is what PostgreSQL replaces by the name of the user: name the schema itself"
     elif re.search("[\0\ud800-\udfff]", schema):

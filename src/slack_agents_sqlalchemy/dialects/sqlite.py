@@ -61,6 +61,19 @@ _TURSO_DRIVERS = ("turso", "aioturso", "turso_sync")
 # Parameters of SQLite's URI filenames (https://www.sqlite.org/uri.html).
 _URI_PARAMETERS = ("cache", "immutable", "mode", "modeof", "nolock", "psow", "vfs")
 
+# Arguments of the drivers that a URL may have; SQLAlchemy ignores others with a warning.
+_DRIVER_ARGUMENTS = (
+    *(
+        "cached_statements",
+        "check_same_thread",
+        "detect_types",
+        "isolation_level",
+        "timeout",
+        "uri",
+    ),
+)
+_CIPHER_ARGUMENTS = ("cipher", "cipher_page_size", "cipher_use_hmac", "kdf_iter")  # pysqlcipher's
+
 # Keys of a connection's info.
 _DURABILITY = "synchronous"
 _JOURNAL = "journal_mode"
@@ -353,6 +366,14 @@ def _require_form(url: URL) -> None:
         raise ConfigurationError(
             f"storage option 'url' has {', '.join(found)}, which SQLite reads in a URI filename "
             f"only: write {url.drivername}:///file:agents.db?mode=ro&uri=true"
+        )
+    cipher = _CIPHER_ARGUMENTS if url.get_driver_name() == "pysqlcipher" else ()
+    arguments = (*_DRIVER_ARGUMENTS, *cipher)
+    unknown = sorted(set(url.query) - {*arguments, "plugin"})  # SQLAlchemy reads "plugin"
+    if unknown and not is_uri:  # a VFS may read any parameter of a URI filename
+        raise ConfigurationError(
+            f"storage option 'url' has {', '.join(unknown)}, which is no argument of the driver: "
+            f"it takes {', '.join(arguments)}"
         )
 
 
