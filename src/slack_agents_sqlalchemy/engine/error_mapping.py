@@ -111,8 +111,8 @@ def unusable(where: str, error: Exception) -> ConfigurationError:
     """Return the error of an argument that no driver can connect with."""
     if isinstance(error, TypeError):
         return ConfigurationError(
-            f"{where} is opened by a driver that takes no such argument, "
-            f"in the URL or in connect_args: {error}"
+            f"the driver of {where} refuses an argument, which is in the URL, in connect_args or "
+            f"in engine_options: {error}"
         )
     # Without its text, which may be about the password and repeat a part of it.
     return ConfigurationError(
