@@ -1,0 +1,1 @@
+"""What the tests share: servers, faults between them and the provider, and the soak test."""
