@@ -7,12 +7,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, MetaData, Table, inspect
+from sqlalchemy import Connection, MetaData, Table, inspect, make_url
 from typer.testing import CliRunner
 
 from slack_agents_sqlalchemy import Provider
 from slack_agents_sqlalchemy.cli.app import app
-from slack_agents_sqlalchemy.errors import SchemaError
+from slack_agents_sqlalchemy.errors import SchemaError, UnsupportedDatabaseError
 from slack_agents_sqlalchemy.tables import VERSION_TABLE, metadata
 from tests.migrations.schema import run_on
 
@@ -74,4 +74,28 @@ async def test_tables_of_an_interrupted_migration_are_this_packages(fresh_url: s
     await storage.close()
     run_on(fresh_url, lambda connection: Table(VERSION_TABLE, MetaData()).drop(connection))
     await storage.initialize()
+    await storage.close()
+
+
+async def test_a_failed_migration_of_an_unknown_dialect_keeps_the_tables_that_were_there(
+    tmp_path: Path,
+):
+    url = f"sqlite:///{tmp_path / 'agents.db'}"
+    storage = Provider(url=make_url(url).set(drivername="plainsqlite"))
+    await storage.initialize()
+    await storage.set("plugin", "key", {"stored": True})
+    await storage.close()
+
+    def break_schema(connection: Connection) -> None:
+        connection.exec_driver_sql(f"DROP TABLE {VERSION_TABLE}")
+        connection.exec_driver_sql("DROP INDEX ix_slack_agents_key_values")
+        # No index of that name can be created now.
+        connection.exec_driver_sql("CREATE TABLE ix_slack_agents_key_values (id INTEGER)")
+
+    run_on(url, break_schema)
+    with pytest.raises(UnsupportedDatabaseError, match="tables that were there before are kept"):
+        await storage.initialize()
+    run_on(url, lambda each: each.exec_driver_sql("DROP TABLE ix_slack_agents_key_values"))
+    await storage.initialize()
+    assert await storage.get("plugin", "key") == {"stored": True}
     await storage.close()
