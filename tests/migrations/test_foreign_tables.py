@@ -93,9 +93,33 @@ async def test_a_failed_migration_of_an_unknown_dialect_keeps_the_tables_that_we
         connection.exec_driver_sql("CREATE TABLE ix_slack_agents_key_values (id INTEGER)")
 
     run_on(url, break_schema)
-    with pytest.raises(UnsupportedDatabaseError, match="tables that were there before are kept"):
+    with pytest.raises(
+        UnsupportedDatabaseError, match="tables are kept, as some were there before"
+    ):
         await storage.initialize()
     run_on(url, lambda each: each.exec_driver_sql("DROP TABLE ix_slack_agents_key_values"))
     await storage.initialize()
     assert await storage.get("plugin", "key") == {"stored": True}
     await storage.close()
+
+
+@pytest.mark.parametrize("backend", ["mariadb"], indirect=True)
+async def test_tables_of_an_unknown_dialect_that_change_texts_are_kept_and_refused_again(
+    fresh_url: str,
+):
+    storage = Provider(url=make_url(fresh_url).set(drivername="plainmariadb"))
+    await storage.initialize()
+    await storage.set("plugin", "key", {"stored": True})
+    await storage.close()
+
+    def change_character_set(connection: Connection) -> None:
+        connection.exec_driver_sql(f"DROP TABLE {VERSION_TABLE}")
+        convert = "ALTER TABLE slack_agents_key_values CONVERT TO CHARACTER SET latin1"
+        connection.exec_driver_sql(convert)
+
+    run_on(fresh_url, change_character_set)
+    for _ in range(2):
+        with pytest.raises(UnsupportedDatabaseError, match=r"emoji .* tables are kept"):
+            await storage.initialize()
+    count = "SELECT count(*) FROM slack_agents_key_values"
+    assert run_on(fresh_url, lambda each: each.exec_driver_sql(count).scalar()) == 1
