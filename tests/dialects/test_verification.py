@@ -14,13 +14,15 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, inspect, make_url
+from tests.generic_road import register
+from tests.servers import PgBouncer, ServerMissingError
 
 from slack_agents_sqlalchemy import Provider
 from tests.command_line.interrupting import STATUS, Ended, Running, interrupt, log_in
 from tests.conftest import skip
 from tests.dialects.test_generic_road import plain
-from tests.support.servers import PgBouncer, ServerMissingError
-from tests.support.unknown_dialects import register
+from tests.migrations.schema import run_on
+from tests.support import sql
 
 SOME = "heartbeat_replaces or stay_in_its_order"
 
@@ -46,21 +48,9 @@ def verify(url: str, *arguments: str, script: str = VERIFY, **environment: str) 
     return done.returncode, " ".join((done.stdout + done.stderr).split())
 
 
-def names(connection: Connection) -> Any:
+def schemas_and_tables(connection: Connection) -> Any:
     inspector = inspect(connection)
     return inspector.get_schema_names(), inspector.get_table_names()
-
-
-def schemas_and_tables(url: str) -> Any:
-    async def ask() -> Any:
-        storage = Provider(url=url, migrate="off")
-        await storage.initialize()
-        try:
-            return await storage._database.run(names)
-        finally:
-            await storage.close()
-
-    return asyncio.run(ask())
 
 
 @pytest.mark.durable
@@ -69,13 +59,13 @@ async def test_rows_stay_and_nothing_is_left_behind(fresh_url: str, tmp_path: Pa
     await storage.initialize()
     await storage.set("plugin", "key", {"mine": True})
     await storage.upsert_heartbeat("agent", 1.0)
-    _, tables = await storage._database.run(names)
+    _, tables = await sql.run(storage, schemas_and_tables)
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     status, output = verify(fresh_url, "-k", SOME, TMPDIR=str(temporary))
     assert status == 0, output
     assert "tests passed" in output
-    schemas, tables_after = await storage._database.run(names)
+    schemas, tables_after = await sql.run(storage, schemas_and_tables)
     assert tables_after == tables
     assert [schema for schema in schemas if schema in output.split()] == []
     assert list(temporary.iterdir()) == []
@@ -94,11 +84,11 @@ def test_a_signal_ends_it_with_one_line_and_nothing_is_left_behind(
         (tmp_path / "fresh.db").touch()
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    before = schemas_and_tables(fresh_url)
+    before = run_on(fresh_url, schemas_and_tables)
     running = Running("slack-agents-db", "verify-backend", fresh_url, TMPDIR=str(temporary))
     ended = interrupt(running, number, lambda: running.says(": closing"))
     assert_interrupted(ended, number)
-    after = schemas_and_tables(fresh_url)
+    after = run_on(fresh_url, schemas_and_tables)
     assert after[1] == before[1]
     assert [each for each in after[0] if each in ended.output] == [
         each for each in before[0] if each in ended.output
@@ -120,11 +110,7 @@ async def test_without_temporary_databases_the_tables_are_created_and_dropped(fr
     register()
     status, output = verify(url, "-k", SOME)
     assert status == 0, output
-    storage = Provider(url=url, migrate="off")
-    await storage.initialize()
-    _, tables = await storage._database.run(names)
-    await storage.close()
-    assert tables == []
+    assert run_on(fresh_url, schemas_and_tables)[1] == []
 
 
 @pytest.mark.parametrize("backend", ["sqlite-file"], indirect=True)

@@ -11,7 +11,11 @@ from slack_agents_sqlalchemy.dialects.base import (
     TemporaryDatabase,
     migration_lock_error,
 )
-from slack_agents_sqlalchemy.dialects.driver_calls import DriverCalls
+from slack_agents_sqlalchemy.dialects.driver_calls import (
+    AsyncDriverCalls,
+    DriverCalls,
+    TransactionCalls,
+)
 from slack_agents_sqlalchemy.dialects.error_kinds import ErrorKind, driver_error
 from slack_agents_sqlalchemy.dialects.insert_select import InsertSelect
 from slack_agents_sqlalchemy.dialects.timestamps import Timestamp
@@ -19,6 +23,7 @@ from slack_agents_sqlalchemy.dialects.transactions import pause
 from slack_agents_sqlalchemy.dialects.upserts import Upsert
 
 __all__ = [
+    "AsyncDriverCalls",
     "DialectAdapter",
     "DriverCalls",
     "ErrorKind",

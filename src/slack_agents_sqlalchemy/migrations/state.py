@@ -55,20 +55,27 @@ def inspect_revision(connection: Connection) -> str | None:
     return revision
 
 
-def has_tables(connection: Connection) -> bool:
-    """Return whether the database has any table with the prefix of this package."""
-    return bool(_table_names(inspect(connection)))
-
-
-def drop_tables(connection: Connection) -> None:
-    """Drop the tables of this package, with all rows."""
-    for table in (Table(VERSION_TABLE, MetaData()), *reversed(metadata.sorted_tables)):
-        table.drop(connection, checkfirst=True)
-    connection.commit()
+def table_names(connection: Connection) -> set[str]:
+    """Return the names of the tables that have the prefix of this package."""
+    return _table_names(inspect(connection))
 
 
 def _table_names(inspector: Inspector) -> set[str]:
     return {name for name in inspector.get_table_names() if name.startswith(TABLE_PREFIX)}
+
+
+def drop_tables(connection: Connection) -> None:
+    """Drop the tables of this package, with all rows."""
+    drop_version_table(connection)
+    for table in reversed(metadata.sorted_tables):
+        table.drop(connection, checkfirst=True)
+    connection.commit()
+
+
+def drop_version_table(connection: Connection) -> None:
+    """Drop the table that contains the revision."""
+    Table(VERSION_TABLE, MetaData()).drop(connection, checkfirst=True)
+    connection.commit()
 
 
 def _select_revision(connection: Connection) -> str | None:

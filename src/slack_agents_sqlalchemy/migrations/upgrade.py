@@ -8,9 +8,11 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from sqlalchemy import Table, event
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
@@ -136,41 +138,60 @@ def _migrate_unknown_dialect(
     Raises:
         UnsupportedDatabaseError: It does not, or it cannot hold the schema.
     """
-    had_tables = state.has_tables(connection)
-    try:
-        _migrate(connection, adapter)
-    except DBAPIError as exc:
-        if connection.invalidated:
-            raise
-        connection.rollback()
-        # With a revision, another process has finished the migration, and may have stored rows.
-        kept = had_tables or state.current_revision(connection) is not None
-        outcome = _clean_up(connection, kept=kept)
-        cause = driver_error(exc)
-        if adapter.error_kind(cause) is not ErrorKind.OTHER:
-            raise
-        raise UnsupportedDatabaseError(
-            f"{connection.dialect.name} cannot hold the schema, or this user may not create it: "
-            f"{cause}. {outcome}"
-        ) from exc
+    with _created_tables() as created:
+        try:
+            _migrate(connection, adapter)
+        except DBAPIError as exc:
+            if connection.invalidated:
+                raise
+            connection.rollback()
+            if state.current_revision(connection) == state.HEAD:
+                return  # another process has finished the migration
+            outcome = _clean_up(connection, created)
+            cause = driver_error(exc)
+            if adapter.error_kind(cause) is not ErrorKind.OTHER:
+                raise
+            raise UnsupportedDatabaseError(
+                f"{connection.dialect.name} cannot hold the schema, or this user may not create "
+                f"it: {cause}. {outcome}"
+            ) from exc
     if is_new:
         # Imported here: a start without a migration does not need it.
         from slack_agents_sqlalchemy.migrations.round_trip import changed_texts
 
         if changed := list(changed_texts(connection)):
-            outcome = _clean_up(connection, kept=had_tables)
+            state.drop_version_table(connection)  # the next start checks again
+            outcome = _clean_up(connection, created)
             raise UnsupportedDatabaseError(
                 f"the database does not keep text as it is: {'; '.join(changed)}. "
                 f"Use a database with a Unicode character set, such as UTF-8. {outcome}"
             )
 
 
-def _clean_up(connection: Connection, *, kept: bool) -> str:
-    """Drop the tables of a schema that is of no use unless they are kept, and say so."""
-    if kept:
-        return "The tables that were there before are kept"
-    state.drop_tables(connection)
-    return "Its new tables were dropped again"
+@contextmanager
+def _created_tables() -> Iterator[set[str]]:
+    """Yield a set to which the names of new tables are added."""
+    names: set[str] = set()
+
+    def add(table: Table, *_: object, **__: object) -> None:
+        names.add(table.name)
+
+    event.listen(Table, "after_create", add)
+    try:
+        yield names
+    finally:
+        event.remove(Table, "after_create", add)
+
+
+def _clean_up(connection: Connection, created: set[str]) -> str:
+    """Drop the tables of an unusable schema if this process created all; return what was done.
+
+    Other tables may have rows, or another process may be about to use them.
+    """
+    if state.table_names(connection) <= created:
+        state.drop_tables(connection)
+        return "The new tables were dropped again"
+    return "Its tables are kept, as some were there before"
 
 
 def _migrate(connection: Connection, adapter: DialectAdapter) -> None:
