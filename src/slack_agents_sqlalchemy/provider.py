@@ -51,7 +51,7 @@ class Provider(BaseStorageProvider):
         self._options = parse_options(options)
         self._database = Database(parse_url(url), self._options)
         self._starting: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
-        self._is_ready = False
+        self._executor: Executor | None = None  # while the storage is initialized
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({redact(self._database.url)!r})"
@@ -73,14 +73,13 @@ class Provider(BaseStorageProvider):
         async with self._starting_lock():
             if self._database.is_open:
                 return
-            self._is_ready = False
             await self._database.open()
             try:
                 await migrations.ensure(self._database, self._options)
             except BaseException:
                 await self._database.close()
                 raise
-            self._is_ready = True
+            self._executor = self._database.executor
 
     def _starting_lock(self) -> asyncio.Lock:
         loop = asyncio.get_running_loop()
@@ -90,6 +89,7 @@ class Provider(BaseStorageProvider):
 
     async def close(self) -> None:
         """Close every connection. A second call does nothing."""
+        self._executor = None
         await self._database.close()
 
     @property
@@ -104,9 +104,11 @@ class Provider(BaseStorageProvider):
 
     @property
     def _ready(self) -> Executor:
-        if not self._is_ready and self._database.is_open:
-            raise NotInitializedError("the storage is being initialized: await initialize() first")
-        return self._database.executor
+        if self._executor is None:
+            if self._database.is_open:
+                raise NotInitializedError("the storage is being initialized: await initialize()")
+            return self._database.executor  # raises
+        return self._executor
 
     async def _read(
         self, statement: Executable, parameters: dict[str, Any], *, id_at: int

@@ -32,6 +32,7 @@ from slack_agents_sqlalchemy.queries.largest_ids import LARGEST_IDS
 type _Write = Executable | Callable[[Connection, dict[str, Any]], int | None]
 
 _LARGE_STATEMENT = 100_000  # bytes; no server's limit is lower
+_CLOSED = "the storage is closed: call initialize() to use it again"
 _INSERT_ATTEMPTS = 5  # each with a new id; one collision needs two processes in one microsecond
 
 
@@ -207,6 +208,8 @@ class Executor:
         loop = asyncio.get_running_loop()
         if (self._loop is not loop and self._loop is not None) or self._process != os.getpid():
             raise self._elsewhere_error()
+        if self._is_stopped:
+            raise NotInitializedError(_CLOSED)
         limit = self._options.command_timeout if timeout is None else timeout
         began = loop.time()
         deadline = began + limit

@@ -161,21 +161,25 @@ class FastPath[Calls: DriverCalls]:
         return prepared
 
     def wrap(
-        self, error: Exception, connection: Any, prepared: Prepared, parameters: Mapping[str, Any]
+        self,
+        error: Exception,
+        connection: Any,
+        prepared: Prepared | None,
+        parameters: Mapping[str, Any],
     ) -> Exception:
         """Return a driver's error as SQLAlchemy wraps it; another error as it is.
 
         Args:
             error: What was raised while the statement ran.
             connection: The driver connection.
-            prepared: The statement.
+            prepared: The statement; None where it could not be prepared.
             parameters: Its parameters.
         """
         is_lost = (
             self.calls.is_closed(connection)
             or self._adapter.error_kind(error) is ErrorKind.UNAVAILABLE
         )
-        if not is_lost and self._adapter.error_code(error) is None:
+        if prepared is None or not (is_lost or self._adapter.error_code(error) is not None):
             return error
         return DBAPIError(
             prepared.sql,

@@ -53,8 +53,7 @@ class AsyncioTransport:
         self._has_single_connection = has_single_connection
         self._slots = asyncio.Semaphore(max_concurrency)
         self._calls = 0  # those that wait for a slot too: closing waits for them
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._idle: asyncio.Event | None = None  # while closing waits for them
         self._given_up: set[asyncio.Task[Any]] = set()  # kept until they have ended
         self._given_up_writes: set[asyncio.Task[Any]] = set()
         self._connection: Any = None  # the single driver connection, while it is in use
@@ -100,9 +99,11 @@ class AsyncioTransport:
 
     async def stop(self, timeout: float) -> None:  # noqa: ASYNC109 - it raises nothing
         """Wait for the calls, and dispose of the engine in a greenlet."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                await self._idle.wait()
+        if self._calls:
+            self._idle = asyncio.Event()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    await self._idle.wait()
         with suppress(TimeoutError):  # a connection whose network is down never closes
             async with asyncio.timeout(max(timeout, CLOSE_TIMEOUT)):
                 await greenlet_spawn(self._pool.engine.dispose)
@@ -171,7 +172,6 @@ class AsyncioTransport:
     async def _enter(self) -> None:
         """Wait for the writes that were given up, and for a slot."""
         self._calls += 1
-        self._idle.clear()
         try:
             if self._given_up_writes:
                 await asyncio.wait(self._given_up_writes)
@@ -186,7 +186,7 @@ class AsyncioTransport:
 
     def _leave(self) -> None:
         self._calls -= 1
-        if not self._calls:
+        if not self._calls and self._idle is not None:
             self._idle.set()
 
     def _keep(self, task: asyncio.Task[Any], *, writes: bool = False) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Executable
 from sqlalchemy.engine import Connection
 
-from slack_agents_sqlalchemy.engine.fast_path import Row
+from slack_agents_sqlalchemy.engine.fast_path import Prepared, Row
 from slack_agents_sqlalchemy.engine.pool import Pool
 from slack_agents_sqlalchemy.engine.single_connection import SingleConnection
 from slack_agents_sqlalchemy.engine.transport import (
@@ -126,13 +126,16 @@ class ThreadTransport:
         self, statement: Executable, parameters: Parameters, deadline: float
     ) -> Sequence[Row]:
         """Return all rows of a reading statement."""
-        job = _Job(partial(self._fetch, statement, parameters), writes=False)
+        job = _Job(
+            partial(self._send, Prepared.fetch, fetching, statement, parameters), writes=False
+        )
         return await self._submit(job, deadline)
 
     async def execute(self, statement: Executable, parameters: Parameters, deadline: float) -> int:
         """Return the number of rows that a writing statement matched or made."""
         job = _Job(
-            partial(self._execute, statement, parameters), shares_commit=self._single is not None
+            partial(self._send, Prepared.execute, executing, statement, parameters),
+            shares_commit=self._single is not None,
         )
         return await self._submit(job, deadline)
 
@@ -189,33 +192,29 @@ class ThreadTransport:
 
     # On a worker thread
 
-    def _fetch(
-        self, statement: Executable, parameters: Parameters, job: _Job[Sequence[Row]]
-    ) -> Sequence[Row]:
+    def _send[T](
+        self,
+        send: Callable[[Prepared, Any, Parameters], T],
+        operation: Callable[[Executable, Parameters], Callable[[Connection], T]],
+        statement: Executable,
+        parameters: Parameters,
+        job: _Job[T],
+    ) -> T:
+        """Run a statement on the single driver connection, else as a function of a connection."""
         single = self._single
-        if single is None or (prepared := single.fast_path.prepare(statement, parameters)) is None:
-            return self._pool.run(fetching(statement, parameters), job.use)
-        connection = single.driver_connection or single.look_up()
-        job.use(connection)
-        try:
-            return prepared.fetch(connection, parameters)
-        except Exception as exc:
-            raise single.fast_path.wrap(exc, connection, prepared, parameters) from exc
-        finally:
-            job.use(None)
-
-    def _execute(self, statement: Executable, parameters: Parameters, job: _Job[int]) -> int:
-        single = self._single
-        if single is None or (prepared := single.fast_path.prepare(statement, parameters)) is None:
-            return self._pool.run(executing(statement, parameters), job.use)
-        connection = single.driver_connection or single.look_up()
-        job.use(connection)
-        try:
-            return prepared.execute(connection, parameters)
-        except Exception as exc:
-            raise single.fast_path.wrap(exc, connection, prepared, parameters) from exc
-        finally:
-            job.use(None)
+        if single is not None:
+            connection = single.driver_connection or single.look_up()
+            job.use(connection)
+            prepared = None
+            try:
+                prepared = single.fast_path.prepare(statement, parameters)
+                if prepared is not None:
+                    return send(prepared, connection, parameters)
+            except Exception as exc:
+                raise single.fast_path.wrap(exc, connection, prepared, parameters) from exc
+            finally:
+                job.use(None)
+        return self._pool.run(operation(statement, parameters), job.use)
 
     def _run[T](self, operation: Callable[[Connection], T], job: _Job[T]) -> T:
         return self._pool.run(operation, job.use)
