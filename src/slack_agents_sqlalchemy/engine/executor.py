@@ -248,9 +248,7 @@ class Executor:
 
         async def send_again() -> T:
             if self._is_stopped:
-                raise NotInitializedError(
-                    "the storage is closed: call initialize() to use it again"
-                )
+                raise NotInitializedError(_CLOSED)
             try:
                 return await send(deadline)
             except Exception as exc:  # noqa: BLE001 - it is raised again, mapped
@@ -259,7 +257,7 @@ class Executor:
         return await retry(
             send_again,
             error,
-            patience=self._options.connect_timeout,
+            retry_timeout=self._options.connect_timeout,
             began=began,
             deadline=deadline,
             polls_locks=polls_locks,
