@@ -258,9 +258,9 @@ class MySQL(DialectAdapter):
             _, user, _, database, *_ = running[own]
             # Behind a proxy the number may be another user's session, which must not be killed.
             match running.get(session):
-                case (_, name, _, place, command, *_) if (name, place) == (user, database):
-                    if command != "Sleep":
-                        connection.exec_driver_sql(f"KILL {session:d}")
+                case (_, name, _, place, *_) if (name, place) == (user, database):
+                    # A session that sleeps may have a statement in its socket.
+                    connection.exec_driver_sql(f"KILL {session:d}")
 
     def ascii_type(self, length: int) -> TypeEngine[Any]:
         return VARCHAR(length, charset="ascii", collation="ascii_bin")
