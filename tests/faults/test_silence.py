@@ -127,7 +127,7 @@ async def test_an_idle_connection_that_became_silent_is_replaced_in_time(
     database_url: str, relay: Relay, driver: str, watch: bool, an_hour_later: AnHourLater
 ):
     # `command_timeout` is 60 s: whoever waits for it is too late.
-    storage = await through(relay, database_url, driver, connect_timeout=0.5)
+    storage = await through(relay, database_url, driver, connect_timeout=2)
     if watch:  # which puts every call on the ordinary path
         watch_engine(storage)
     relay.freeze()
@@ -146,7 +146,7 @@ async def test_an_idle_connection_that_became_silent_is_replaced_in_time(
 async def test_after_one_time_limit_the_other_connections_cost_none(
     database_url: str, relay: Relay, driver: str
 ):
-    storage = await through(relay, database_url, driver, connect_timeout=0.5, command_timeout=1.5)
+    storage = await through(relay, database_url, driver, connect_timeout=2, command_timeout=4)
     relay.freeze()
     with pytest.raises(TimeoutError):
         await storage.get("namespace", "0")
@@ -162,7 +162,7 @@ async def test_after_one_time_limit_the_other_connections_cost_none(
 async def test_a_server_that_stops_talking_while_it_is_connected_to_is_left_in_time(
     database_url: str, relay: Relay, driver: str, an_hour_later: AnHourLater
 ):
-    storage = await through(relay, database_url, driver, connect_timeout=0.5)
+    storage = await through(relay, database_url, driver, connect_timeout=2)
     relay.freeze()
     relay.spoil("freeze", after=1)  # new lines too
     an_hour_later()
