@@ -52,7 +52,7 @@ def test_a_missing_url_is_an_error_with_examples(url: str | None):
 @pytest.mark.parametrize("url", ["agents.db", "://", "postgresql://host:port/agents", 5, b"x"])
 def test_a_url_that_is_none_is_an_error_with_examples(url: object):
     with pytest.raises(ConfigurationError, match=r"sqlite:///agents\.db"):
-        Provider(url=url)
+        Provider(url=url)  # type: ignore[arg-type] # the point
 
 
 def test_an_unknown_dialect_is_an_error_that_names_it():
@@ -94,7 +94,7 @@ def test_a_driver_that_cannot_be_loaded_is_an_error_that_says_what_it_lacks(
 
 def test_the_sslmode_of_libpq_is_understood_by_asyncpg_too():
     url = parse_url("postgres://host/agents?sslmode=require")
-    of_driver = backend(url.get_backend_name()).for_driver(url)
+    of_driver = backend(url.get_backend_name()).driver_url(url)
     assert of_driver.query == {"dsn": "postgresql:///?sslmode=require"}
 
 

@@ -117,7 +117,7 @@ def test_one_host_in_the_query_is_handed_to_the_driver_as_it_is_meant(
     driver: str, query: str, host: str, port: int | None
 ):
     url = parse_url(f"postgresql+{driver}://someone@{query}")
-    _, named = url.get_dialect()().create_connect_args(PostgreSQL().for_driver(url))
+    _, named = url.get_dialect()().create_connect_args(PostgreSQL().driver_url(url))
     assert named["host"] == host
     assert str(named.get("port")) == str(port)
 

@@ -16,9 +16,9 @@ import json
 from datetime import datetime
 from typing import Any
 
-from benchmarks.contenders import PrimitivesOnly
 from slack_agents.storage import postgres
 
+from benchmarks.implementations import PrimitivesOnly
 from tests.differential.views import View
 
 TOOL_FILE = "file"
@@ -67,7 +67,7 @@ class Defaults(PrimitivesOnly):
 
     async def get_or_create_conversation(
         self, agent_name: str, channel_id: str, thread_id: str, channel_name: str | None = None
-    ) -> int | str:
+    ) -> int | str:  # type: ignore[override] # ids are text there
         """Return the conversation's id and keep a changed channel name."""
         # The default keeps the name that it got first.
         conversation = await super().get_or_create_conversation(
