@@ -6,6 +6,7 @@
     python3 dev.py matrix   run the contract on further databases and versions
     python3 dev.py bench    measure the calls beside the built-in providers and others
     python3 dev.py soak     do harm to databases under load and count what is lost
+    python3 dev.py docs     build the documentation's site
     python3 dev.py wheel    build the wheel
 
 What is missing is installed into `.venv` beside this file, with uv, which comes from PyPI. Python
@@ -30,14 +31,15 @@ DOWNLOADED = "3.13"
 
 COMMANDS = {
     "demo": [["slack-agents-db", "demo"]],
-    "test": [["pytest", "-n", "2"]],
+    "test": [["pytest", "-n", "2", "--cov"]],
     "lint": [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"], ["lint-imports"]],
     "matrix": [["python", "-m", "tests.support.matrix"]],
     "bench": [["python", "-m", "benchmarks"]],
     "soak": [["python", "-m", "tests.support.soak"]],
+    "docs": [["mkdocs", "build", "--strict"]],
     "wheel": [["uv", "build", "--wheel"]],
 }
-GROUPS = {"test": ["dev", "bench"], "bench": ["dev", "bench"]}
+GROUPS = {"test": ["dev", "bench"], "bench": ["dev", "bench"], "docs": ["docs"]}
 
 
 def main(task: str = "--help", *further: str) -> int:

@@ -1,9 +1,9 @@
-"""The environment of the migrations: all of it is in the package, for every road to take."""
+"""Alembic's environment; the package has the code, for a checkout and for the wheel."""
 
 from logging.config import fileConfig
 
 from alembic import context
-from slack_agents_sqlalchemy.migrations.upgrade import run_environment
+from slack_agents_sqlalchemy.migrations.environment import run_environment
 
 if context.config.config_file_name is not None:
     fileConfig(context.config.config_file_name, disable_existing_loggers=False)

@@ -17,7 +17,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from benchmarks.harness import Implementation, Session
 from slack_agents_sqlalchemy import Provider
-from slack_agents_sqlalchemy.tables import metadata
+from slack_agents_sqlalchemy.models import metadata
 
 OURS = "this provider"
 OURS_NORMAL = "this provider, synchronous=NORMAL"

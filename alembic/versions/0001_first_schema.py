@@ -35,7 +35,7 @@ DIGEST = sa.String(40).with_variant(
 
 
 class LargestText(sa.types.TypeDecorator):
-    """The largest type of those that hold any sign."""
+    """The largest type of those that hold any character."""
 
     impl = sa.UnicodeText
     cache_ok = True
@@ -57,7 +57,7 @@ TIME = (
 
 
 def upgrade() -> None:
-    # MySQL and MariaDB cannot roll back: a run that was cut off is taken up where it stopped.
+    # MySQL and MariaDB cannot roll DDL back: the next run continues an interrupted one.
     create_table(
         "slack_agents_conversations",
         sa.Column("id", ID, autoincrement=False),

@@ -16,7 +16,7 @@ from sqlalchemy import make_url
 from benchmarks import samples
 from benchmarks.harness import Comparison, Implementation, Session
 from benchmarks.implementations import BUILT_IN, POSTGRESQL_TABLES, built_in, has_built_in, ours
-from slack_agents_sqlalchemy.tables import metadata
+from slack_agents_sqlalchemy.models import metadata
 
 MESSAGES = 20_000
 

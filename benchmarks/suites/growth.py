@@ -31,13 +31,7 @@ from benchmarks.implementations import DEFAULTS, OURS, ours, run
 from benchmarks.samples import ADA, USAGE
 from slack_agents_sqlalchemy import Provider
 from slack_agents_sqlalchemy.identifiers import next_id
-from slack_agents_sqlalchemy.tables import (
-    blocks,
-    conversations,
-    key_values,
-    list_items,
-    messages,
-)
+from slack_agents_sqlalchemy.models import Block, Conversation, KeyValue, ListItem, Message
 from slack_agents_sqlalchemy.types.columns import Digest, Id
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
@@ -53,7 +47,7 @@ _TOOL: dict[str, Any] = {
 _LOOKED_AT = "toolu_looked_at"
 _TOO_LONG = 20.0  # seconds
 
-_COPIED = (conversations, messages, blocks, key_values, list_items)
+_COPIED = tuple(model.__table__ for model in (Conversation, Message, Block, KeyValue, ListItem))
 _SHARED = ("agent_digest", "namespace_digest", "user_handle_digest")  # the same in many rows
 
 type Prepare = Callable[[Database, str], Awaitable[Timed]]

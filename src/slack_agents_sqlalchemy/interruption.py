@@ -1,7 +1,7 @@
-"""SIGINT and SIGTERM for commands: cancel the work, clean up for a limited time, end the process.
+"""Handle SIGINT and SIGTERM in a command: cancel it, limit the cleanup, end the process.
 
-Python's own handling of SIGINT does the cancelling: asyncio cancels the main task, other code gets
-a ``KeyboardInterrupt``. SIGTERM is handled in the same way.
+Python's own handler of SIGINT cancels: asyncio cancels the main task, other code gets a
+``KeyboardInterrupt``. SIGTERM is handled in the same way.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 GRACE = 5.0  # seconds that a command may take to close its connections
-GRACE_TO_REMOVE = 30.0  # seconds, where it also removes what it has made in the database
+GRACE_TO_REMOVE = 30.0  # seconds, if it also drops a temporary database
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -25,8 +25,8 @@ class Interruption:
     """The state of a command that a signal may interrupt.
 
     Attributes:
-        signal: The first signal that was received, None before.
-        note: What the user needs to know about interrupted work; a part of a sentence.
+        signal: The first signal that was received, or None.
+        note: A part of a sentence: what the user needs to know about the interrupted work.
     """
 
     def __init__(self) -> None:
@@ -37,9 +37,9 @@ class Interruption:
     def end(self) -> NoReturn:
         """Print one line and end the process with the exit status 130 or 143.
 
-        Not by SystemExit: the interpreter would wait for the threads of drivers, or crash in them.
+        SystemExit is not used: the interpreter would wait for drivers' threads, or crash in them.
         """
-        self._ending.acquire()  # the main thread and the watching one may both come here
+        self._ending.acquire()  # the main thread and the watching thread may both call this
         line = f"Interrupted: {self.note}\n" if self.note else "Interrupted\n"
         with suppress(OSError):
             os.write(2, line.encode(errors="replace"))
@@ -54,12 +54,12 @@ class Interruption:
         on_interrupt(number, frame)
 
     def watch(self, received: socket.socket, grace: float) -> None:
-        """End the process at the second signal, or when cleaning up takes too long.
+        """End the process at the second signal, or when the cleanup takes too long.
 
         Args:
-            received: Where the interpreter writes the number of each signal; the end of it is the
-                end of the command.
-            grace: Seconds.
+            received: The socket to which the interpreter writes the number of each signal. It is
+                closed at the end of the command.
+            grace: Seconds that the cleanup may take.
         """
         with received:
             first = _next_signal(received)
@@ -83,10 +83,10 @@ def _next_signal(received: socket.socket) -> signal.Signals | None:
 
 @contextmanager
 def interruptible(grace: float = GRACE) -> Iterator[Interruption]:
-    """Run a command that SIGINT and SIGTERM interrupt; to be entered in the main thread.
+    """Let SIGINT and SIGTERM interrupt the body of a command, which runs in the main thread.
 
     Args:
-        grace: Seconds that it may take to clean up. A second signal ends the process at once.
+        grace: Seconds that the cleanup may take. A second signal ends the process at once.
     """
     interruption = Interruption()
     received, written = socket.socketpair()
@@ -94,7 +94,7 @@ def interruptible(grace: float = GRACE) -> Iterator[Interruption]:
     with ExitStack() as stack:
         stack.enter_context(written)
         stack.callback(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM))
-        # In a thread, so that it works too while the main thread waits in foreign code.
+        # In a thread: the main thread may be blocked in a driver's C code.
         watching = threading.Thread(target=interruption.watch, args=(received, grace), daemon=True)
         watching.start()
         stack.callback(
@@ -118,6 +118,6 @@ def run[T](main: Coroutine[Any, Any, T]) -> T:
         try:
             return runner.run(main)
         except KeyboardInterrupt:
-            # Closing waits for threads, as for one that resolves a host name: the process ends.
+            # Not closed: that waits for threads, such as one that resolves a host name.
             stack.pop_all()
             raise

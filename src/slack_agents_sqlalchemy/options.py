@@ -14,21 +14,22 @@ type Synchronous = Literal["NORMAL", "FULL"]
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The options of the provider, with defaults that need no thought.
+    """The options of the provider.
 
     Attributes:
-        migrate: What ``initialize()`` does about the schema: ``auto`` creates and upgrades it,
-            ``verify`` refuses an old one, ``off`` trusts.
-        pool_size: Connections to keep at most; each call uses one.
-        connect_timeout: Seconds to wait for a connection, and for a server's next sign of life.
-        command_timeout: Seconds that a call may take.
-        schema: PostgreSQL's schema for the tables, made where it is missing; by default the first
-            of the user's search path.
-        prepared_statements: Whether the driver may keep prepared statements; false behind a pooler
+        migrate: What ``initialize()`` does with the schema: ``auto`` creates or upgrades it,
+            ``verify`` refuses an old one, ``off`` does not check it.
+        pool_size: Maximum number of connections; each call uses one.
+        connect_timeout: Seconds to wait for a new connection, and seconds after which a server that
+            does not respond is given up.
+        command_timeout: Maximum duration of a call, in seconds.
+        schema: PostgreSQL's schema for the tables, created if it is missing; by default the first
+            one of the user's search path.
+        prepared_statements: Whether the driver may use prepared statements; false behind a pooler
             that shares connections by transaction, as PgBouncer.
-        synchronous: What a power cut may take from an SQLite file: with ``FULL``, its default,
-            nothing that was acknowledged; with ``NORMAL`` the last writes.
-        echo: Log every statement, without its parameters.
+        synchronous: SQLite's durability: after a power cut, ``FULL`` (the default) has lost no
+            acknowledged write, ``NORMAL`` may have lost the last ones.
+        echo: Log each statement, without its parameters.
         engine_options: Further arguments of ``sqlalchemy.create_engine``.
         connect_args: Further arguments of the driver's ``connect``.
     """
@@ -57,23 +58,33 @@ _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
 }
 
 
-# What the provider relies on: with other values it would lose writes, or show secrets.
+# Arguments of create_engine that the provider sets: others would lose writes, or show secrets.
 _FIXED = {
     "connect_args",  # an option of its own
-    "execution_options",  # may hold an isolation level
+    "execution_options",  # may contain an isolation level
     "hide_parameters",
     "isolation_level",
     "pool_reset_on_return",
     "skip_autocommit_rollback",
 }
 
+# Arguments of create_engine that must be numbers: SQLAlchemy finds out late, or in another place.
+_NUMBERS = (
+    "insertmanyvalues_page_size",
+    "label_length",
+    "max_identifier_length",
+    "pool_recycle",
+    "pool_timeout",
+    "query_cache_size",
+)
+
 
 def parse_options(options: Mapping[str, Any]) -> Options:
-    """Read the options of the provider.
+    """Return the options of the provider.
 
     Raises:
-        ConfigurationError: A key is unknown (the message lists the known ones), or a value is of
-            no use.
+        ConfigurationError: An option is unknown (the message lists the known ones), or its value is
+            invalid.
     """
     known = [option.name for option in fields(Options)]
     for name in options:
@@ -96,17 +107,28 @@ def parse_options(options: Mapping[str, Any]) -> Options:
         )
     for name in _KINDS.keys() & given.keys():
         _require_fit(name, given[name])
-    if sizes := {"pool_size", "max_overflow"} & set(given.get("engine_options", ())):
+    _check_engine_options(given.get("engine_options", {}))
+    return Options(**given)
+
+
+def _check_engine_options(options: Mapping[str, Any]) -> None:
+    if sizes := {"pool_size", "max_overflow"} & set(options):
         raise ConfigurationError(
             f"storage option 'engine_options' may not hold {', '.join(sorted(sizes))}: "
             "use the storage option 'pool_size', which is how many connections there are at most"
         )
-    if fixed := _FIXED & set(given.get("engine_options", ())):
+    if fixed := _FIXED & set(options):
         raise ConfigurationError(
             f"storage option 'engine_options' may not hold {', '.join(sorted(fixed))}: "
             "the provider relies on its own"
         )
-    return Options(**given)
+    for name in _NUMBERS:
+        value = options.get(name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise ConfigurationError(
+                f"storage option 'engine_options' holds {name}, which must be a number, "
+                f"not {value!r}"
+            )
 
 
 def _require_fit(name: str, value: object) -> None:
@@ -118,3 +140,17 @@ def _require_fit(name: str, value: object) -> None:
         may_be_secret = kind is Mapping or not isinstance(value, str | int | float)
         shown = "" if may_be_secret else f", not {value!r}"
         raise ConfigurationError(f"storage option {name!r} must be {description}{shown}")
+
+
+def rename_option(message: str, **names: str) -> str:
+    """Return an error's message with a storage option named as the user wrote it.
+
+    Args:
+        message: The message of a `ConfigurationError`.
+        names: What the user wrote, as ``schema="--schema"``, by the name of the storage option.
+    """
+    for option, name in names.items():
+        prefix = f"storage option {option!r}"
+        if message.startswith(prefix):
+            return name + message.removeprefix(prefix)
+    return message

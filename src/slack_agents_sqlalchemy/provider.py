@@ -7,15 +7,16 @@ from operator import itemgetter
 from typing import Any
 
 from slack_agents.storage.base import BaseStorageProvider, OAuthClientRow, OAuthTokenRow
-from sqlalchemy import Executable, func, select
+from sqlalchemy import Executable
 from sqlalchemy.engine import URL, Engine
 
-from slack_agents_sqlalchemy import tables
+from slack_agents_sqlalchemy import migrations
 from slack_agents_sqlalchemy.engine.database import Database
+from slack_agents_sqlalchemy.engine.executor import Executor
 from slack_agents_sqlalchemy.engine.fast_path import Row
 from slack_agents_sqlalchemy.errors import NotFoundError, NotInitializedError
 from slack_agents_sqlalchemy.identifiers import next_id
-from slack_agents_sqlalchemy.migrations import upgrade as migrations
+from slack_agents_sqlalchemy.operations.row_counts import count_rows
 from slack_agents_sqlalchemy.options import parse_options
 from slack_agents_sqlalchemy.queries import (
     blocks,
@@ -27,26 +28,19 @@ from slack_agents_sqlalchemy.queries import (
 )
 from slack_agents_sqlalchemy.urls import parse_url, redact
 
-_COUNT_ROWS = select(
-    *(
-        select(func.count()).select_from(table).scalar_subquery().label(table.name)
-        for table in tables.metadata.sorted_tables
-    )
-)
-
 
 class Provider(BaseStorageProvider):
     """Keeps an agent's conversations, plug-in data and OAuth state in any SQLAlchemy database.
 
     ``storage: {type: slack_agents_sqlalchemy, url: "{DATABASE_URL}"}`` in an agent's
     ``config.yaml`` is all that a user writes. What each call does is the contract of
-    :class:`slack_agents.storage.base.BaseStorageProvider`.
+    ``slack_agents.storage.base.BaseStorageProvider``.
 
     Args:
         url: The database URL: ``sqlite:///agents.db``, ``postgresql://…``, ``mysql://…``,
             ``mariadb://…`` or any other that SQLAlchemy knows. Without a driver it gets the best
             one for this package.
-        options: See :class:`slack_agents_sqlalchemy.options.Options`.
+        options: See ``slack_agents_sqlalchemy.options.Options``.
 
     Raises:
         ConfigurationError: The URL or an option is missing, misspelt or unusable.
@@ -57,7 +51,7 @@ class Provider(BaseStorageProvider):
         self._options = parse_options(options)
         self._database = Database(parse_url(url), self._options)
         self._starting: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
-        self._is_ready = False
+        self._executor: Executor | None = None  # while the storage is initialized
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({redact(self._database.url)!r})"
@@ -79,14 +73,13 @@ class Provider(BaseStorageProvider):
         async with self._starting_lock():
             if self._database.is_open:
                 return
-            self._is_ready = False
             await self._database.open()
             try:
                 await migrations.ensure(self._database, self._options)
             except BaseException:
                 await self._database.close()
                 raise
-            self._is_ready = True
+            self._executor = self._database.executor
 
     def _starting_lock(self) -> asyncio.Lock:
         loop = asyncio.get_running_loop()
@@ -96,6 +89,7 @@ class Provider(BaseStorageProvider):
 
     async def close(self) -> None:
         """Close every connection. A second call does nothing."""
+        self._executor = None
         await self._database.close()
 
     @property
@@ -106,13 +100,15 @@ class Provider(BaseStorageProvider):
     @property
     def supports_export(self) -> bool:
         """Whether another process can read what is stored here: all but SQLite in memory."""
-        return not self._database.adapter.is_private_memory(self._database.url)
+        return not self._database.adapter.is_in_memory(self._database.url)
 
     @property
-    def _ready(self) -> Database:
-        if not self._is_ready and self._database.is_open:
-            raise NotInitializedError("the storage is being initialized: await initialize() first")
-        return self._database
+    def _ready(self) -> Executor:
+        if self._executor is None:
+            if self._database.is_open:
+                raise NotInitializedError("the storage is being initialized: await initialize()")
+            return self._database.executor  # raises
+        return self._executor
 
     async def _read(
         self, statement: Executable, parameters: dict[str, Any], *, id_at: int
@@ -338,5 +334,4 @@ class Provider(BaseStorageProvider):
 
     async def count_rows(self) -> dict[str, int]:
         """Return the number of rows of each table, by the table's name."""
-        [counts] = await self._ready.fetch(_COUNT_ROWS, {})
-        return dict(zip(_COUNT_ROWS.selected_columns.keys(), counts, strict=True))
+        return await count_rows(self._ready)

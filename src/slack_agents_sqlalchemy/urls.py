@@ -1,4 +1,4 @@
-"""Database URLs: how they are parsed, and how they are shown without secrets."""
+"""Parse database URLs, and redact them for messages."""
 
 import re
 from typing import override
@@ -15,16 +15,18 @@ _EXAMPLES = "sqlite:///agents.db, postgresql://user:password@host/database, mysq
 
 
 def parse_url(url: object) -> URL:
-    """Read a database URL and choose the driver where it names none.
+    """Return a database URL with its driver, and with its secrets hidden in its ``repr``.
 
-    Returns:
-        The URL with the driver that this package is best with; one that names its driver is taken
-        at its word.
+    Args:
+        url: Text or SQLAlchemy's URL. White space around the text is removed: a secret that is read
+            from a file may end with a newline. A URL without a driver gets the default one.
 
     Raises:
-        ConfigurationError: It is missing, no URL, or of an unknown dialect.
+        ConfigurationError: The URL is missing or malformed, or its dialect is unknown.
         DriverMissingError: The driver is not installed; the message says what to install.
     """
+    if isinstance(url, str):
+        url = url.strip()
     if url is None or url == "":
         raise ConfigurationError(
             f"storage option 'url' is missing: set it to a database URL, as {_EXAMPLES}"
@@ -36,7 +38,7 @@ def parse_url(url: object) -> URL:
     try:
         parsed = make_url(url)
     except (ArgumentError, TypeError, ValueError):
-        # Neither its text nor the cause is shown: each may hold the password.
+        # Neither the text nor the cause is shown: each may hold the password.
         raise ConfigurationError(
             "storage option 'url' is not a database URL: percent-encode the characters of the "
             f"password that mean something in a URL (@ is %40, / is %2F); examples: {_EXAMPLES}"
@@ -48,24 +50,24 @@ def parse_url(url: object) -> URL:
             "what follows the ? that mean something in a URL (@ is %40, / is %2F, ? is %3F)"
         )
     require_ports(parsed)
-    parsed = adapter_for(parsed.get_backend_name()).complete(parsed)
+    parsed = adapter_for(parsed.get_backend_name()).complete_url(parsed)
     _require_driver(parsed)
     return _RedactedURL(*parsed)
 
 
-# User and password as SQLAlchemy finds them: up to an @ that may also stand further on.
+# User and password as SQLAlchemy finds them: up to an @.
 _USER_INFO = re.compile("(?P<user>[^:/]*)(?::(?P<password>[^@]*))?@")
 
 
 def _is_ambiguous(url: str | URL, parsed: URL) -> bool:
-    """Return whether a part of the password may have been read as something that is shown.
+    """Return whether a part of the password may have been read as a part that is shown.
 
     Args:
-        url: As it was given; a URL object may have been read from ambiguous text before.
-        parsed: As SQLAlchemy reads it.
+        url: The argument of :func:`parse_url`; a URL object may have been read from such a text.
+        parsed: What SQLAlchemy read.
     """
-    known = adapter_for(parsed.get_backend_name())
-    is_path = not parsed.host and (known.has_single_connection or not known.is_supported)
+    adapter = adapter_for(parsed.get_backend_name())
+    is_path = not parsed.host and (adapter.has_single_connection or not adapter.is_supported)
     if isinstance(url, URL):
         place = url.host or ""
         path = "" if is_path else url.database or ""
@@ -83,7 +85,7 @@ def _is_ambiguous(url: str | URL, parsed: URL) -> bool:
 
 
 def _require_driver(url: URL) -> None:
-    known = adapter_for(url.get_backend_name())
+    adapter = adapter_for(url.get_backend_name())
     driver = url.drivername.partition("+")[2]
     try:
         url.get_dialect().import_dbapi()
@@ -93,8 +95,9 @@ def _require_driver(url: URL) -> None:
             f"install the package that provides it; examples: {_EXAMPLES}"
         ) from exc
     except ModuleNotFoundError as exc:
-        ours = driver == known.default_driver
-        install = f"slack-agents-sqlalchemy[{known.extra}]" if ours else _package(exc, driver)
+        is_default = driver == adapter.default_driver
+        default = f"slack-agents-sqlalchemy[{adapter.extra}]"
+        install = default if is_default else _package(exc, driver)
         raise DriverMissingError(
             f"the driver for {url.drivername!r} is not installed: pip install '{install}'"
         ) from exc
@@ -113,13 +116,13 @@ def _package(error: ImportError, driver: str) -> str:
         "mysql": "mysql-connector-python",
         "psycopg": "psycopg[binary]",
         "psycopg2": "psycopg2-binary",
-        "pysqlcipher3": "sqlcipher3-binary",  # the one that SQLAlchemy tries last
+        "pysqlcipher3": "sqlcipher3-binary",  # SQLAlchemy tries pysqlcipher3 last
     }.get(module, module)
 
 
 _HIDDEN = "***"
 
-# Of the rest nobody knows which driver takes a secret under that name.
+# Another parameter may be a secret of some driver.
 _SHOWN = {
     "host",
     "port",
@@ -148,16 +151,16 @@ _SHOWN = {
 
 
 def redact(url: URL) -> str:
-    """Show a URL without its password, and without what may be one in its query."""
+    """Return the text of a URL, with its password and its unknown parameters hidden."""
     query = {name: value if name in _SHOWN else _HIDDEN for name, value in url.query.items()}
     shown = URL.render_as_string(url.set(query=query), hide_password=True)
     return shown.replace(quote_plus(_HIDDEN), _HIDDEN)
 
 
 class _RedactedURL(URL):
-    """A URL that an engine's ``repr`` shows without any secret; SQLAlchemy hides one place only."""
+    """A URL whose ``repr`` shows no secret; SQLAlchemy's own hides the password only."""
 
     @override
     def render_as_string(self, hide_password: bool = True) -> str:
-        """Render the URL, with its secrets hidden or as it is."""
+        """Return the text of the URL, by default with its secrets hidden."""
         return redact(self) if hide_password else super().render_as_string(hide_password=False)

@@ -1,4 +1,4 @@
-"""Starts a command as a process of its own, waits until it is waiting, and sends it a signal."""
+"""Start a command as a process, wait until it waits, and send it a signal."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 class Ended(NamedTuple):
-    """What is left of a process."""
+    """The exit status and the output of a process that has ended."""
 
     status: int
     output: str
@@ -42,7 +42,7 @@ class Ended(NamedTuple):
 
 
 class Running:
-    """A process whose lines can be waited for."""
+    """A process, and the lines that it has printed so far."""
 
     def __init__(self, *command: str | Path, **environment: str) -> None:
         program, *arguments = map(str, command)
@@ -69,8 +69,8 @@ class Running:
         return any(text in line for lines in self._lines.values() for line in lines)
 
     def has_open(self, file: Path) -> bool:
-        """Return whether the process has opened a file; SQLite waits for its lock then."""
-        with suppress(OSError):  # it opens and closes others meanwhile
+        """Return whether the process has opened a file; SQLite then waits for its lock."""
+        with suppress(OSError):  # it opens and closes others at the same time
             opened = Path(f"/proc/{self._process.pid}/fd").iterdir()
             return any(each.readlink() == file for each in opened)
         return False
@@ -98,7 +98,7 @@ class Running:
 
 
 def interrupt(running: Running, number: signal.Signals, is_waiting: Callable[[], bool]) -> Ended:
-    """Send a signal to a process once it is waiting, and return what is left of it."""
+    """Send a signal to a process once it waits; return its exit status and output."""
     try:
         running.wait_until(is_waiting)
     except BaseException:
@@ -110,7 +110,7 @@ def interrupt(running: Running, number: signal.Signals, is_waiting: Callable[[],
 
 
 class Silent:
-    """A server that accepts connections and says nothing."""
+    """A server that accepts connections and sends nothing."""
 
     def __init__(self) -> None:
         self._listening = socket.create_server(("127.0.0.1", 0))
@@ -129,7 +129,7 @@ class Silent:
 
 
 def log_in(url: str) -> Any:
-    """Connect to a database server past SQLAlchemy, in autocommit."""
+    """Connect to a database server without SQLAlchemy, in autocommit."""
     parsed = make_url(url)
     arguments: dict[str, Any] = {
         "host": parsed.host,
@@ -147,7 +147,7 @@ def log_in(url: str) -> Any:
 
 @contextmanager
 def migration_lock(url: str) -> Iterator[None]:
-    """Hold the lock that every migration of this database waits for."""
+    """Hold the migration lock of a database."""
     with closing(log_in(url)) as connection, closing(connection.cursor()) as cursor:
         if url.startswith("postgresql"):
             cursor.execute("SELECT pg_advisory_lock(%s)", (_LOCK_KEY,))

@@ -1,8 +1,7 @@
-"""Ctrl-C and SIGTERM: a command ends with 130 or 143, says so in one line, and leaves nothing."""
+"""Ctrl-C and SIGTERM: a command ends with 130 or 143 and one line, and leaves nothing behind."""
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from collections.abc import Iterator
 from contextlib import closing
@@ -10,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, inspect, make_url
+from sqlalchemy import make_url
 
-from slack_agents_sqlalchemy import Provider
 from tests.command_line.interrupting import (
     DRIVERS,
     STATUS,
@@ -23,6 +21,8 @@ from tests.command_line.interrupting import (
     log_in,
     migration_lock,
 )
+from tests.migrations.schema import run_on, table_names
+from tests.support.sql import with_driver
 
 WITH_DRIVERS = [(backend, driver) for backend, drivers in DRIVERS.items() for driver in drivers]
 
@@ -38,12 +38,6 @@ def require_one_line(ended: Ended, number: signal.Signals) -> str:
     assert line.startswith("Interrupted"), ended
     assert [each for each in before if "waiting for another process" not in each] == []
     return line
-
-
-def by(url: str, driver: str) -> str:
-    parsed = make_url(url)
-    named = parsed.set(drivername=f"{parsed.get_backend_name()}+{driver}")
-    return named.render_as_string(hide_password=False)
 
 
 @pytest.fixture
@@ -68,7 +62,7 @@ def test_connecting_to_a_silent_server_is_interrupted(
 
 @pytest.mark.parametrize("command", ["alembic upgrade head", "slack-agents-db current"])
 @both_signals
-def test_every_road_is_interrupted(silent: Silent, command: str, number: signal.Signals):
+def test_alembic_and_current_are_interrupted(silent: Silent, command: str, number: signal.Signals):
     url = f"postgresql://someone@127.0.0.1:{silent.port}/agents"
     running = Running(*command.split(), DATABASE_URL=url)
     require_one_line(interrupt(running, number, silent.was_called), number)
@@ -87,10 +81,10 @@ def test_demo_and_verification_are_interrupted(
 
 @with_drivers
 @both_signals
-def test_waiting_for_the_migration_lock_is_said_and_interrupted(
+def test_waiting_for_the_migration_lock_is_logged_and_interrupted(
     fresh_url: str, driver: str, number: signal.Signals
 ):
-    url = by(fresh_url, driver)
+    url = with_driver(fresh_url, driver)
     with migration_lock(fresh_url):
         running = Running("slack-agents-db", "upgrade", "--url", url)
         ended = interrupt(
@@ -99,23 +93,7 @@ def test_waiting_for_the_migration_lock_is_said_and_interrupted(
     line = require_one_line(ended, number)
     assert ("unchanged or upgraded completely" in line) == fresh_url.startswith("postgresql")
     assert "60 s at most" in ended.errors
-    assert tables(fresh_url) == []
-
-
-def tables(url: str) -> list[str]:
-    async def ask() -> list[str]:
-        storage = Provider(url=url, migrate="off")
-        await storage.initialize()
-        try:
-            return await storage._database.run(_table_names)
-        finally:
-            await storage.close()
-
-    return asyncio.run(ask())
-
-
-def _table_names(connection: Connection) -> list[str]:
-    return inspect(connection).get_table_names()
+    assert run_on(fresh_url, table_names) == []
 
 
 @on_servers
@@ -151,7 +129,7 @@ def test_a_second_signal_ends_the_process_at_once(fresh_url: str):
     """The thread of a synchronous driver does not end while it waits for the lock."""
     driver = DRIVERS[make_url(fresh_url).get_backend_name()][-1]
     with migration_lock(fresh_url):
-        running = Running("slack-agents-db", "upgrade", "--url", by(fresh_url, driver))
+        running = Running("slack-agents-db", "upgrade", "--url", with_driver(fresh_url, driver))
         running.wait_until(lambda: running.says("waiting for another process"))
         running.send(signal.SIGTERM)
         running.send(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while a locked SQLite file is waited for."""
+"""Ctrl-C and SIGTERM while a command waits for a locked SQLite file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_waiting_for_a_locked_file_is_interrupted(
 
 
 @pytest.mark.parametrize("command", ["alembic upgrade head", "slack-agents-db check"])
-def test_every_road_to_a_locked_file_is_interrupted(tmp_path: Path, command: str):
+def test_alembic_and_check_on_a_locked_file_are_interrupted(tmp_path: Path, command: str):
     file = tmp_path / "agents.db"
     with locked_file(file, "EXCLUSIVE"):
         running = Running(*command.split(), DATABASE_URL=f"sqlite:///{file}")

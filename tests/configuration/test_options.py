@@ -12,7 +12,7 @@ from slack_agents.config import load_plugin
 from sqlalchemy import URL, NullPool, StaticPool, make_url
 
 from slack_agents_sqlalchemy import ConfigurationError, DriverMissingError, Provider
-from slack_agents_sqlalchemy.dialects import adapter_for as backend
+from slack_agents_sqlalchemy.dialects import adapter_for
 from slack_agents_sqlalchemy.options import Options, parse_options
 from slack_agents_sqlalchemy.urls import parse_url, redact
 
@@ -43,7 +43,14 @@ def test_a_url_without_a_driver_gets_the_best_one_and_one_with_is_taken_at_its_w
     assert parse_url(url).drivername == driver
 
 
-@pytest.mark.parametrize("url", [None, ""])
+@pytest.mark.parametrize(
+    "url", [" sqlite:///agents.db\n", "sqlite:///agents.db\r\n", "\tsqlite:///agents.db"]
+)
+def test_white_space_around_a_url_is_removed(url: str):
+    assert parse_url(url).database == "agents.db"
+
+
+@pytest.mark.parametrize("url", [None, "", " ", "\n"])
 def test_a_missing_url_is_an_error_with_examples(url: str | None):
     with pytest.raises(ConfigurationError, match=r"'url' is missing.*sqlite:///agents\.db"):
         Provider(url=url)
@@ -94,7 +101,7 @@ def test_a_driver_that_cannot_be_loaded_is_an_error_that_says_what_it_lacks(
 
 def test_the_sslmode_of_libpq_is_understood_by_asyncpg_too():
     url = parse_url("postgres://host/agents?sslmode=require")
-    of_driver = backend(url.get_backend_name()).driver_url(url)
+    of_driver = adapter_for(url.get_backend_name()).driver_url(url)
     assert of_driver.query == {"dsn": "postgresql:///?sslmode=require"}
 
 
@@ -158,6 +165,34 @@ def test_a_url_that_can_be_read_in_one_way_is_taken(url: str):
 def test_an_engine_option_that_the_provider_relies_on_is_refused(name: str):
     with pytest.raises(ConfigurationError, match=name):
         Provider(url="sqlite://", engine_options={name: None})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("pool_recycle", "pool_timeout", "label_length", "max_identifier_length"),
+        *("query_cache_size", "insertmanyvalues_page_size"),
+    ],
+)
+@pytest.mark.parametrize("value", ["3600", "soon", True])
+def test_an_engine_option_that_must_be_a_number_is_an_error_that_names_it(name: str, value: object):
+    with pytest.raises(ConfigurationError, match=rf"'engine_options'.*{name}.* must be a number"):
+        Provider(url="postgresql://host/agents", engine_options={name: value})
+
+
+@pytest.mark.parametrize("engine_options", [{"echo_pool": "no"}, {"module": 5}], ids=str)
+async def test_an_engine_option_of_the_wrong_type_is_an_error_that_names_the_option(
+    engine_options: dict[str, object],
+):
+    provider = Provider(url="sqlite://", engine_options=engine_options)
+    with pytest.raises(ConfigurationError, match=f"'engine_options'.*{next(iter(engine_options))}"):
+        await provider.initialize()
+
+
+async def test_an_argument_of_the_wrong_type_is_no_error_of_an_unknown_argument():
+    provider = Provider(url="sqlite://", connect_args={"timeout": "soon"})
+    with pytest.raises(ConfigurationError, match=r"refuses an argument.*connect_args"):
+        await provider.initialize()
 
 
 @pytest.mark.parametrize("name", ["pool_size", "max_overflow"])

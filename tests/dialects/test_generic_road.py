@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, event, inspect, make_url, text
 
 from slack_agents_sqlalchemy import Provider, UnsupportedDatabaseError
-from slack_agents_sqlalchemy.tables import TABLE_PREFIX, VERSION_TABLE, metadata
+from slack_agents_sqlalchemy.models import TABLE_PREFIX, VERSION_TABLE, metadata
 from tests.support.sql import run, synchronous, with_driver
 from tests.support.unknown_dialects import register
 

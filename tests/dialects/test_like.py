@@ -9,7 +9,7 @@ from sqlalchemy.engine import Dialect
 
 from slack_agents_sqlalchemy import Provider
 from slack_agents_sqlalchemy.dialects import DialectAdapter
-from slack_agents_sqlalchemy.dialects.columns import LikePattern
+from slack_agents_sqlalchemy.dialects.like import LikePattern
 from tests.conftest import NewProvider
 from tests.dialects.test_generic_road import plain
 from tests.support.unknown_dialects import register

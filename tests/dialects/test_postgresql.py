@@ -158,7 +158,13 @@ def test_the_commands_take_a_schema_of_any_name(fresh_url: str, schema: str):
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
-@pytest.mark.parametrize("schema", ["x" * 64, "é" * 32, "nul\0", "half\ud800", "$user"])
+@pytest.mark.parametrize(
+    "schema",
+    [
+        *("x" * 64, "é" * 32, "nul\0", "half\ud800", "$user"),
+        *("information_schema", "pg_catalog", "pg_own"),
+    ],
+)
 async def test_a_schema_that_postgresql_cannot_have_is_refused(driver: str, schema: str):
     storage = Provider(url=f"postgresql+{driver}://h/agents", schema=schema)
     with pytest.raises(ConfigurationError, match="'schema'"):

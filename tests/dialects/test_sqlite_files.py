@@ -192,6 +192,9 @@ async def test_an_option_of_no_use_creates_no_file(
         ("sqlite:///agents.db?mode=ro", "write sqlite:///file:agents.db?mode=ro&uri=true"),
         ("sqlite:///agents.db?mode=ro&uri=true", "'url' has mode, which SQLite reads in a URI"),
         ("sqlite:///:memory:?cache=shared&uri=true", "'url' has cache"),
+        ("sqlite:///agents.db?chace=shared", "'url' has chace, which is no argument of the driver"),
+        ("sqlite+aiosqlite:///agents.db?wal=1&timeout=5", "'url' has wal, which is no argument"),
+        ("sqlite+pysqlcipher://:secret@/agents.db?kdf_itre=9", "'url' has kdf_itre"),
         ("sqlite://:sesame@/agents.db", "sqlite+pysqlcipher://:passphrase@/agents.db"),
         ("sqlite://ada:sesame@host/agents.db", "has a user or a password"),
     ],
@@ -200,3 +203,18 @@ def test_a_url_that_sqlite_would_misread_is_an_error_that_says_what_to_write(url
     with pytest.raises(ConfigurationError, match=re.escape(says)) as refused:
         Provider(url=url)
     assert "sesame" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:///agents.db?timeout=5&check_same_thread=false&cached_statements=10",
+        "sqlite+aiosqlite:///agents.db?isolation_level=DEFERRED&detect_types=1&uri=false",
+        "sqlite+pysqlcipher://:secret@/agents.db?kdf_iter=64000&cipher_page_size=4096",
+        "sqlite:///file:agents.db?argument_of_a_vfs=1&uri=true",
+    ],
+)
+def test_a_url_may_have_the_arguments_of_the_driver_and_of_a_vfs(url: str):
+    if "pysqlcipher" in url:
+        pytest.importorskip("sqlcipher3")
+    Provider(url=url)

@@ -1,4 +1,4 @@
-"""`slack-agents-db verify-backend`: the contract suite on a user's database, which stays as is."""
+"""`slack-agents-db verify-backend`: the contract suite beside a user's tables, which it keeps."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from slack_agents_sqlalchemy import Provider
 from tests.command_line.interrupting import STATUS, Ended, Running, interrupt, log_in
 from tests.conftest import skip
 from tests.dialects.test_generic_road import plain
+from tests.migrations.schema import run_on
+from tests.support import sql
 from tests.support.servers import PgBouncer, ServerMissingError
 from tests.support.unknown_dialects import register
 
@@ -46,21 +48,9 @@ def verify(url: str, *arguments: str, script: str = VERIFY, **environment: str) 
     return done.returncode, " ".join((done.stdout + done.stderr).split())
 
 
-def everything(connection: Connection) -> Any:
+def schemas_and_tables(connection: Connection) -> Any:
     inspector = inspect(connection)
     return inspector.get_schema_names(), inspector.get_table_names()
-
-
-def places(url: str) -> Any:
-    async def ask() -> Any:
-        storage = Provider(url=url, migrate="off")
-        await storage.initialize()
-        try:
-            return await storage._database.run(everything)
-        finally:
-            await storage.close()
-
-    return asyncio.run(ask())
 
 
 @pytest.mark.durable
@@ -69,15 +59,15 @@ async def test_rows_stay_and_nothing_is_left_behind(fresh_url: str, tmp_path: Pa
     await storage.initialize()
     await storage.set("plugin", "key", {"mine": True})
     await storage.upsert_heartbeat("agent", 1.0)
-    _, tables = await storage._database.run(everything)
+    _, tables = await sql.run(storage, schemas_and_tables)
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     status, output = verify(fresh_url, "-k", SOME, TMPDIR=str(temporary))
     assert status == 0, output
     assert "tests passed" in output
-    places, tables_after = await storage._database.run(everything)
+    schemas, tables_after = await sql.run(storage, schemas_and_tables)
     assert tables_after == tables
-    assert [place for place in places if place in output.split()] == []
+    assert [schema for schema in schemas if schema in output.split()] == []
     assert list(temporary.iterdir()) == []
     assert fresh_url.startswith("sqlite") or " in slack_agents_verify_" in output
     assert await storage.query("plugin", {}) == [{"mine": True}]
@@ -94,12 +84,13 @@ def test_a_signal_ends_it_with_one_line_and_nothing_is_left_behind(
         (tmp_path / "fresh.db").touch()
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    before = places(fresh_url)
+    before = run_on(fresh_url, schemas_and_tables)
     running = Running("slack-agents-db", "verify-backend", fresh_url, TMPDIR=str(temporary))
     ended = interrupt(running, number, lambda: running.says(": closing"))
     assert_interrupted(ended, number)
-    assert places(fresh_url)[1] == before[1]
-    assert [each for each in places(fresh_url)[0] if each in ended.output] == [
+    after = run_on(fresh_url, schemas_and_tables)
+    assert after[1] == before[1]
+    assert [each for each in after[0] if each in ended.output] == [
         each for each in before[0] if each in ended.output
     ]
     assert list(temporary.iterdir()) == []
@@ -114,20 +105,16 @@ def assert_interrupted(ended: Ended, number: signal.Signals) -> None:
 
 
 @pytest.mark.durable
-async def test_without_a_scratch_place_the_tables_are_made_and_dropped(fresh_url: str):
+async def test_without_temporary_databases_the_tables_are_created_and_dropped(fresh_url: str):
     url = plain(fresh_url)
     register()
     status, output = verify(url, "-k", SOME)
     assert status == 0, output
-    storage = Provider(url=url, migrate="off")
-    await storage.initialize()
-    _, tables = await storage._database.run(everything)
-    await storage.close()
-    assert tables == []
+    assert run_on(fresh_url, schemas_and_tables)[1] == []
 
 
 @pytest.mark.parametrize("backend", ["sqlite-file"], indirect=True)
-async def test_without_a_scratch_place_tables_that_are_there_are_refused(fresh_url: str):
+async def test_without_temporary_databases_a_database_with_tables_is_refused(fresh_url: str):
     storage = Provider(url=fresh_url)
     await storage.initialize()
     await storage.set("plugin", "key", {"mine": True})
@@ -149,7 +136,7 @@ async def test_without_a_scratch_place_tables_that_are_there_are_refused(fresh_u
         (["nonsense"], 2, "the URL is not a database URL"),
     ],
 )
-def test_what_cannot_be_verified_is_told(
+def test_the_exit_status_tells_what_was_verified(
     tmp_path: Path, arguments: list[str], status: int, says: str
 ):
     done = verify(*(argument.format(tmp_path) for argument in arguments))
@@ -189,7 +176,7 @@ def test_the_same_error_again_and_again_stops_the_tests():
 
 @pytest.fixture
 def ignoring_pooler() -> Iterator[PgBouncer]:
-    """A pooler that takes a client's wish for a search path, and does not grant it."""
+    """A pooler that accepts a client's search path, and does not set it."""
     try:
         pooler = PgBouncer.find()
     except ServerMissingError as missing:

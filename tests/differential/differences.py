@@ -65,9 +65,9 @@ class Defaults(PrimitivesOnly):
         super().__init__(**options)
         self._channel_names: dict[int | str, str] = {}
 
-    async def get_or_create_conversation(
+    async def get_or_create_conversation(  # type: ignore[override] # ids are text there
         self, agent_name: str, channel_id: str, thread_id: str, channel_name: str | None = None
-    ) -> int | str:  # type: ignore[override] # ids are text there
+    ) -> int | str:
         """Return the conversation's id and keep a changed channel name."""
         # The default keeps the name that it got first.
         conversation = await super().get_or_create_conversation(

@@ -17,11 +17,13 @@ from packaging.requirements import Requirement
 from sqlalchemy import make_url
 from typer.testing import CliRunner
 
+import slack_agents_sqlalchemy
 from slack_agents_sqlalchemy import Provider
 from slack_agents_sqlalchemy.cli.app import app
 
 ROOT = Path(__file__).parents[2]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")))
+PACKAGE = Path(slack_agents_sqlalchemy.__file__).parent
 QUERYING = ROOT / "docs" / "querying.md"
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"(?<!!)\[[^]]*\]\(([^)#]*)(?:#([^)]*))?\)")
@@ -96,6 +98,7 @@ def test_the_queries_of_the_page_count_what_was_stored(filled_url: str) -> None:
     assert "helper in general: 0.2500 USD" in lines
     assert "helper in a channel without a name: 1.2500 USD" in lines
     assert "search: 3 failed calls" in lines
+    assert lines[-5] == "ada:"
     assert [line.split()[1] for line in lines[-4:]] == ["user_text", "tool_use", "text", "usage"]
 
 
@@ -177,6 +180,20 @@ def test_every_page_is_in_the_index_and_in_the_readme() -> None:
     for index in (ROOT / "README.md", ROOT / "docs" / "index.md"):
         text = index.read_text("utf-8")
         assert not {page for page in pages if page not in text}, index.name
+
+
+@pytest.mark.parametrize(
+    ("added", "most"), [("a column", 3), ("a query", 3), ("a dialect", 3), ("a command", 2)]
+)
+def test_contributing_names_the_few_files_to_open(added: str, most: int) -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    [row] = re.findall(rf"^\| {added} \| (.+) \|$", text, re.MULTILINE)
+    named = re.findall(r"`([^`]+)`", row)
+
+    assert 0 < len(named) <= most
+    for path in named:
+        there = path.partition("<")[0]  # a new file is named by its folder
+        assert any((base / there).exists() for base in (ROOT, PACKAGE)), path
 
 
 def test_the_readme_names_the_versions_that_are_required() -> None:

@@ -1,4 +1,4 @@
-"""`slack-agents-db demo`, the main job in one command."""
+"""`slack-agents-db demo`: the main function of the package in one command."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from slack_agents_sqlalchemy.demo.threads import THREADS
 from tests.host.commands import Finished, run, slack_agents
 
 SECTIONS = [
-    "What the model sees again",
-    "A tool call, looked up",
+    "The history for the model",
+    "A tool call",
     "Usage of each conversation",
-    "What was written where",
+    "The rows of each table",
     "The conversations as web pages",
 ]
 
@@ -66,7 +66,7 @@ async def test_a_narrow_terminal_shows_every_number_of_the_usage(tmp_path: Path)
 async def test_the_thread_whose_history_is_shown_is_in_the_list_of_threads(tmp_path: Path) -> None:
     finished = await run("slack-agents-db", "demo", cwd=tmp_path, COLUMNS="120")
 
-    history, _, rest = finished.output.partition("A tool call, looked up")
+    history, _, rest = finished.output.partition(f" 2  {SECTIONS[1]}")
     named = re.search("in the thread “(.+?)…?”", history)
     assert named is not None
     assert f"\n{named[1]}" in rest

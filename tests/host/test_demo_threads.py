@@ -1,4 +1,4 @@
-"""The demo's threads: true files, true numbers, and histories that a model's API takes."""
+"""The demo's threads: valid files, correct numbers, and histories that a model's API accepts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ UPLOADS = {
 
 
 async def imported(upload: Upload) -> Mapping[str, object]:
-    """Return what the framework's own importer makes of an upload."""
+    """Return the block that the framework's own importer returns for an upload."""
     importer = file_importer.Provider([".*"])
     handlers = {mime: tool["name"] for tool in importer.tools for mime in tool["mimes"]}
     file = upload.file

@@ -6,6 +6,7 @@ import asyncio
 import csv
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 

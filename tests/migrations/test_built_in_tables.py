@@ -1,4 +1,4 @@
-"""An agent that changes from the framework's built-in provider is told what stays behind."""
+"""The first start warns of rows that the framework's built-in provider left in the database."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 from slack_agents.storage import postgres, sqlite
@@ -14,8 +13,7 @@ from slack_agents.storage.base import BaseStorageProvider
 from sqlalchemy import Connection, make_url
 
 from slack_agents_sqlalchemy import Provider
-
-LOGGER = "slack_agents_sqlalchemy.migrations.upgrade"
+from tests.migrations.schema import run_on
 
 with_built_in = pytest.mark.parametrize("backend", ["sqlite-file", "postgresql"], indirect=True)
 
@@ -133,12 +131,7 @@ async def test_a_start_on_an_empty_database_is_no_warning(
 async def test_a_table_of_another_program_with_one_of_the_names_is_no_warning(
     fresh_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    if make_url(fresh_url).get_backend_name() == "sqlite":
-        Path(make_url(fresh_url).database or "").touch()
-    provider = Provider(url=fresh_url, migrate="off")
-    await provider.initialize()
-    await provider._database.run(create_messages)
-    await provider.close()
+    run_on(fresh_url, create_messages)
 
     await start(Provider(url=fresh_url))
 

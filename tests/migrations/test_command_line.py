@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from slack_agents_sqlalchemy import Provider, SchemaOutdatedError
-from slack_agents_sqlalchemy.migrations import upgrade as migrations
+from slack_agents_sqlalchemy import Provider, SchemaOutdatedError, migrations
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -83,9 +82,7 @@ def test_alembic_writes_the_upgrade_as_sql(fresh_url: str):
 @pytest.mark.parametrize(
     "url", ["duckdb:///{}/agents.db", "firebird+firebird://SYSDBA@/{}/agents.fdb?charset=UTF8"]
 )
-def test_alembic_writes_the_upgrade_as_sql_for_a_dialect_that_it_does_not_know(
-    tmp_path: Path, url: str
-):
+def test_alembic_writes_the_upgrade_as_sql_for_an_unknown_dialect(tmp_path: Path, url: str):
     status, output = command("alembic", "upgrade", "head", "--sql", url=url.format(tmp_path))
     assert status == 0, output
     assert "CREATE TABLE slack_agents_blocks" in output
@@ -97,16 +94,14 @@ def test_alembic_writes_the_upgrade_as_sql_for_a_dialect_that_it_does_not_know(
 
 
 @pytest.mark.parametrize("subcommand", ["current", "check"])
-def test_a_command_of_alembics_that_changes_nothing_creates_no_file(
-    tmp_path: Path, subcommand: str
-):
+def test_an_alembic_command_that_changes_nothing_creates_no_file(tmp_path: Path, subcommand: str):
     status, output = command("alembic", subcommand, url=f"sqlite:///{tmp_path / 'agents.db'}")
     assert status == 1
     assert "does not exist: run slack-agents-db upgrade" in output
     assert list(tmp_path.iterdir()) == []
 
 
-def test_upgrade_current_and_check_tell_where_the_schema_stands(fresh_url: str):
+def test_upgrade_current_and_check_report_the_revision(fresh_url: str):
     status, output = command("slack-agents-db", "check", url=fresh_url)
     assert status == 1
     assert "slack-agents-db upgrade" in output
@@ -131,7 +126,7 @@ def test_upgrade_current_and_check_tell_where_the_schema_stands(fresh_url: str):
         ("", 2, "use --url, or set the environment variable DATABASE_URL"),
     ],
 )
-def test_a_url_of_no_use_is_one_line_that_helps(
+def test_an_unusable_url_is_an_error_of_one_line(
     monkeypatch: pytest.MonkeyPatch, url: str, status: int, said: str
 ):
     monkeypatch.delenv("DATABASE_URL", raising=False)
@@ -169,7 +164,7 @@ def test_the_help_is_not_cut_at_80_columns(name: str):
         "alembic -x schema=agent_one -x prepared_statements=false upgrade head",
     ],
 )
-async def test_an_agent_with_a_schema_is_satisfied_by_the_command_that_its_error_names(
+async def test_the_command_that_an_agents_error_names_creates_the_agents_schema(
     fresh_url: str, upgrade: str
 ):
     agent = Provider(url=fresh_url, schema="agent_one", prepared_statements=False, migrate="verify")
@@ -196,7 +191,7 @@ async def test_an_agent_with_a_schema_is_satisfied_by_the_command_that_its_error
 @pytest.mark.parametrize(
     "upgrade", ["slack-agents-db upgrade --schema one", "alembic -x schema=one upgrade head"]
 )
-def test_a_schema_where_there_is_none_is_an_error_that_says_so(fresh_url: str, upgrade: str):
+def test_a_schema_on_another_database_than_postgresql_is_an_error(fresh_url: str, upgrade: str):
     status, output = command(*upgrade.split(), url=fresh_url)
     assert status == 1
     assert "schema is for PostgreSQL" in output

@@ -1,4 +1,4 @@
-"""What `initialize()` does about the schema: create, verify, trust, refuse, and wait its turn."""
+"""What `initialize()` does with the schema: create, upgrade, verify, trust, refuse, wait."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, event, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import DBAPIError
 
 from slack_agents_sqlalchemy import (
-    DatabaseError,
     DatabaseUnavailableError,
     MigrationLockedError,
     NotInitializedError,
@@ -24,14 +23,16 @@ from slack_agents_sqlalchemy import (
     SchemaOutdatedError,
     SchemaTooNewError,
 )
-from slack_agents_sqlalchemy.engine.attempts import Attempt
-from slack_agents_sqlalchemy.tables import VERSION_TABLE, metadata
+from slack_agents_sqlalchemy.models import VERSION_TABLE, metadata
+from tests.command_line.interrupting import locked_file, migration_lock
 from tests.conftest import NewProvider
-from tests.migrations.schema import describe_schema, table_names
+from tests.migrations.schema import describe_schema, run_on, table_names
+from tests.support import sql
+from tests.support.sql import synchronous
 
 durable = pytest.mark.durable
 
-# A process that is ready says so, and goes on when it is told to.
+# The process reports that it is ready, and continues after the next line of input.
 INITIALIZE_ON_SIGNAL = """
 import asyncio, sys
 from slack_agents_sqlalchemy import Provider
@@ -62,49 +63,26 @@ print([name for name in ("alembic", "mako", "typer", "rich") if name in sys.modu
 """
 
 
-async def run(url: str, operation: Callable[[Connection], object]) -> object:
-    provider = Provider(url=url, migrate="off")
-    touch(url)
-    await provider.initialize()
+@contextmanager
+def connected(url: str) -> Iterator[Callable[[str], object]]:
+    """Connect to a database in autocommit, and yield a function that executes SQL."""
+    engine = create_engine(synchronous(url), isolation_level="AUTOCOMMIT")
     try:
-        return await provider._database.run(operation)
+        with engine.connect() as connection:
+            yield connection.exec_driver_sql
     finally:
-        await provider.close()
-
-
-type Execute = Callable[[str | Callable[[Connection], Any]], Awaitable[Any]]
-
-
-@asynccontextmanager
-async def connection_of(provider: Provider) -> AsyncIterator[Execute]:
-    """Hold one connection of a provider: what is yielded runs SQL or a function on it."""
-    runner = provider._database._runner
-
-    def hop(function: Callable[[], Any]) -> Awaitable[Any]:
-        return runner.run(function, Attempt())
-
-    connection = await hop(provider.engine.connect)
-
-    async def execute(task: str | Callable[[Connection], Any]) -> Any:
-        if isinstance(task, str):
-            return await hop(lambda: connection.exec_driver_sql(task))
-        return await hop(lambda: task(connection))
-
-    try:
-        yield execute
-    finally:
-        await hop(connection.close)
+        engine.dispose()
 
 
 def touch(url: str) -> None:
-    """Make the file of a SQLite database, which only `migrate: auto` makes by itself."""
+    """Create the file of a SQLite database, which a provider creates with `migrate: auto` only."""
     if url.startswith("sqlite:///") and "memory" not in url:
         Path(url.removeprefix("sqlite:///")).touch()
 
 
 @pytest.fixture
 def statements() -> Iterator[list[str]]:
-    """Every statement that any engine runs meanwhile."""
+    """Every statement that any engine runs during the test."""
     seen: list[str] = []
 
     def note(_conn: object, _cursor: object, statement: str, *_: object) -> None:
@@ -137,7 +115,7 @@ async def test_eight_processes_start_at_once_on_an_empty_database(fresh_url: str
     for process in processes:
         _, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors
-        # One that waits for long says so.
+        # A process that waits for long logs it.
         assert [line for line in errors.splitlines() if not line.startswith("waiting for")] == []
     provider = Provider(url=fresh_url, migrate="verify")
     await provider.initialize()
@@ -172,12 +150,12 @@ async def test_a_second_start_does_not_wait_for_a_writer(
 ):
     begin = "BEGIN IMMEDIATE" if database_url.startswith("sqlite") else "BEGIN"
     write = "INSERT INTO slack_agents_heartbeats VALUES ('digest', 1.0, 'agent')"
-    async with connection_of(await new_provider()) as execute:
-        await execute(begin)
-        await execute(write)
+    with connected(database_url) as execute:
+        execute(begin)
+        execute(write)
         async with asyncio.timeout(20):
             await new_provider()
-        await execute("ROLLBACK")
+        execute("ROLLBACK")
 
 
 @pytest.mark.parametrize("backend", ["postgresql", "mariadb", "mysql"], indirect=True)
@@ -199,19 +177,19 @@ async def test_a_second_start_works_for_a_role_that_may_not_change_tables(
             f"GRANT {rights} ON `{url.database}`.* TO {role}@'127.0.0.1'",
         ]
         drop = [f"DROP USER {role}@'127.0.0.1'"]
-    async with connection_of(await new_provider()) as execute:
+    with connected(database_url) as execute:
         for statement in make:
-            await execute(statement)
+            execute(statement)
         try:
             provider = await new_provider(url=url.set(username=role))
             await provider.set("plugin", "key", {"stored": True})
             assert await provider.get("plugin", "key") == {"stored": True}
-            with pytest.raises((PermissionError, DatabaseError)):
-                await provider._database.execute(text("DROP TABLE slack_agents_blocks"), {})
+            with pytest.raises(DBAPIError):
+                await sql.scalar(provider, "DROP TABLE slack_agents_blocks")
             await provider.close()
         finally:
             for statement in drop:
-                await execute(statement)
+                execute(statement)
 
 
 @durable
@@ -221,7 +199,7 @@ async def test_verify_refuses_an_empty_database_and_leaves_it_empty(fresh_url: s
     assert "slack-agents-db upgrade" in str(refused.value)
     if fresh_url.startswith("sqlite"):
         assert not Path(fresh_url.removeprefix("sqlite:///")).exists()
-    assert await run(fresh_url, table_names) == []
+    assert run_on(fresh_url, table_names) == []
 
 
 @pytest.mark.parametrize("backend", ["sqlite-file"], indirect=True)
@@ -248,7 +226,7 @@ async def test_a_schema_newer_than_the_package_is_refused(fresh_url: str, migrat
     provider = Provider(url=fresh_url)
     await provider.initialize()
     await provider.close()
-    await run(
+    run_on(
         fresh_url,
         lambda connection: connection.execute(
             text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
@@ -258,7 +236,7 @@ async def test_a_schema_newer_than_the_package_is_refused(fresh_url: str, migrat
         await Provider(url=fresh_url, migrate=migrate).initialize()
 
 
-async def test_off_asks_nothing(fresh_url: str, statements: list[str]):
+async def test_off_queries_nothing(fresh_url: str, statements: list[str]):
     touch(fresh_url)
     provider = Provider(url=fresh_url, migrate="off")
     await provider.initialize()
@@ -271,36 +249,34 @@ CREATES = ("CREATE TABLE slack", "CREATE INDEX", "CREATE UNIQUE INDEX")
 
 @durable
 @pytest.mark.parametrize("steps", [1, 3, 5, 7, 9, 12])
-async def test_a_migration_that_was_cut_off_is_taken_up_where_it_stopped(
-    fresh_url: str, steps: int
-):
-    """On MySQL and MariaDB each statement of the migration stays, also when the next one fails."""
-    made = 0
+async def test_an_interrupted_migration_is_continued(fresh_url: str, steps: int):
+    """On MySQL and MariaDB, each statement of the migration stays although the next one fails."""
+    created = 0
 
-    def cut_off(_conn: object, _cursor: object, statement: str, *_: object) -> None:
-        nonlocal made
+    def interrupt(_conn: object, _cursor: object, statement: str, *_: object) -> None:
+        nonlocal created
         if statement.lstrip().startswith(CREATES):
-            made += 1
-            if made > steps:
-                raise InterruptedError("cut off")
+            created += 1
+            if created > steps:
+                raise InterruptedError("interrupted")
 
-    event.listen(Engine, "before_cursor_execute", cut_off)
+    event.listen(Engine, "before_cursor_execute", interrupt)
     try:
-        with pytest.raises(ConnectionError, match="cut off"):
+        with pytest.raises(ConnectionError, match="interrupted"):
             await Provider(url=fresh_url, connect_timeout=0.5).initialize()
     finally:
-        event.remove(Engine, "before_cursor_execute", cut_off)
+        event.remove(Engine, "before_cursor_execute", interrupt)
 
     provider = Provider(url=fresh_url)
     await provider.initialize()
 
-    def made_and_declared(connection: Connection) -> tuple[object, object]:
+    def created_and_declared(connection: Connection) -> tuple[object, object]:
         migrated = describe_schema(connection)
         metadata.drop_all(connection)
         metadata.create_all(connection)
         return migrated, describe_schema(connection)
 
-    migrated, declared = await provider._database.run(made_and_declared)
+    migrated, declared = await sql.run(provider, created_and_declared)
     assert migrated == declared
     await provider.close()
 
@@ -338,25 +314,14 @@ async def test_a_migration_lock_that_is_not_freed_in_time_is_an_error(
     fresh_url: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("slack_agents_sqlalchemy.migrations.upgrade.LOCK_TIMEOUT", 1)
-    holder = Provider(url=fresh_url, migrate="off")
-    touch(fresh_url)
-    await holder.initialize()
-    lock = holder._database.adapter.migration_lock
-    async with connection_of(holder) as execute:
-        entered = await execute(lambda connection: enter(lock(connection, 30)))
-        with pytest.raises(MigrationLockedError, match="another process"):
-            await Provider(url=fresh_url).initialize()
-        await execute(lambda _: entered.close())
-    await holder.close()
+    is_file = fresh_url.startswith("sqlite")
+    file = Path(fresh_url.removeprefix("sqlite:///"))
+    lock = locked_file(file) if is_file else migration_lock(fresh_url)
+    with lock, pytest.raises(MigrationLockedError, match="another process"):
+        await Provider(url=fresh_url).initialize()
     freed = Provider(url=fresh_url)
     await freed.initialize()
     await freed.close()
-
-
-def enter(lock: AbstractContextManager[None]) -> ExitStack:
-    entered = ExitStack()
-    entered.enter_context(lock)
-    return entered
 
 
 async def test_a_call_while_initialize_still_migrates_is_a_runtime_error(fresh_url: str):
@@ -367,7 +332,8 @@ async def test_a_call_while_initialize_still_migrates_is_a_runtime_error(fresh_u
         try:
             await storage.get("namespace", "key")
         except NotInitializedError:
-            refused_while_open += storage._database.is_open
+            with suppress(NotInitializedError):  # there is an engine as soon as it is open
+                refused_while_open += storage.engine is not None
             await asyncio.sleep(0)
     await starting
     assert refused_while_open

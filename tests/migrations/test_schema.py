@@ -1,17 +1,18 @@
-"""The migrations make the very schema that the models declare."""
+"""The migrations create exactly the schema that the models declare."""
 
 from __future__ import annotations
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 from alembic import command
-from slack_agents_sqlalchemy import Provider
-from slack_agents_sqlalchemy.migrations import upgrade as migrations
-from slack_agents_sqlalchemy.tables import TABLE_PREFIX, VERSION_TABLE, metadata
-from tests.migrations.schema import describe_schema, table_names
+from slack_agents_sqlalchemy import Provider, migrations
+from slack_agents_sqlalchemy.models import TABLE_PREFIX, VERSION_TABLE, metadata
+from tests.migrations.schema import describe_schema, run_on, table_names
+from tests.support import sql
 
 
 async def opened(url: str) -> Provider:
@@ -28,7 +29,7 @@ async def test_the_models_and_the_migrated_tables_are_equal(fresh_url: str):
         assert migrated == describe_schema(connection)
 
     provider = await opened(fresh_url)
-    await provider._database.run(compare)
+    await sql.run(provider, compare)
     await provider.close()
 
 
@@ -43,7 +44,7 @@ async def test_autogenerate_finds_nothing_to_migrate(fresh_url: str):
         return list(compare_metadata(context, metadata))
 
     provider = await opened(fresh_url)
-    assert await provider._database.run(differences) == []
+    assert await sql.run(provider, differences) == []
     await provider.close()
 
 
@@ -61,7 +62,7 @@ async def test_every_constraint_and_index_has_a_name_that_fits_31_characters(fre
         return found
 
     provider = await opened(fresh_url)
-    found = await provider._database.run(names)
+    found = await sql.run(provider, names)
     await provider.close()
     assert len(found) > 20 or fresh_url.startswith(("mariadb", "mysql"))
     assert all(name is not None and len(name) <= 31 for name in found), found
@@ -75,14 +76,15 @@ async def test_downgrading_to_nothing_leaves_no_table(fresh_url: str):
         return table_names(connection)
 
     provider = await opened(fresh_url)
-    assert await provider._database.run(downgrade) == [VERSION_TABLE]
+    assert await sql.run(provider, downgrade) == [VERSION_TABLE]
     await provider.close()
 
 
-async def test_tables_of_others_stay_as_they_are(fresh_url: str):
-    """The built-in provider's tables have the same names without our prefix."""
+@pytest.mark.durable
+async def test_tables_of_other_programs_are_not_changed(fresh_url: str):
+    """The built-in provider's tables have the same names without the prefix."""
 
-    def make_theirs(connection: Connection) -> None:
+    def create_theirs(connection: Connection) -> None:
         connection.execute(text("CREATE TABLE conversations (id INTEGER, note VARCHAR(20))"))
         connection.execute(text("INSERT INTO conversations VALUES (1, 'theirs')"))
         connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(20))"))
@@ -94,12 +96,10 @@ async def test_tables_of_others_stay_as_they_are(fresh_url: str):
             connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all(),
         ]
 
-    provider = Provider(url=fresh_url)
-    await provider._database.open()
-    await provider._database.run(make_theirs)
-    await migrations.ensure(provider._database, provider._options)
-    assert await provider._database.run(read_theirs) == [["theirs"], ["theirs"]]
+    run_on(fresh_url, create_theirs)
+    provider = await opened(fresh_url)
     await provider.close()
+    assert run_on(fresh_url, read_theirs) == [["theirs"], ["theirs"]]
 
 
 def test_the_revisions_that_the_package_knows_are_those_of_the_scripts():

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import NoneType
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
+import pytest
 from slack_agents.storage.base import OAuthClientRow, OAuthTokenRow
-from sqlalchemy import Connection, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Boolean, Connection, String, func, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from slack_agents_sqlalchemy import Provider
-from slack_agents_sqlalchemy.models import Base, Block, Conversation, Message, ToolCall, Usage
+from slack_agents_sqlalchemy.models import (
+    Base,
+    Block,
+    Conversation,
+    Digest,
+    Id,
+    Message,
+    Text,
+    ToolCall,
+    Usage,
+)
+
+PLAIN = {str: String, bool: Boolean}
+MODELS = [mapper.class_ for mapper in Base.registry.mappers if not mapper.inherits]
 
 
 async def tell(storage: Provider) -> int | str:
@@ -148,3 +163,45 @@ async def test_an_entity_shows_only_what_is_loaded(storage: Provider):
     assert expired == "Conversation()"
     assert detached == f"Conversation(id={conversation})"
     assert new == "Conversation(agent_name='new')"
+
+
+def disagreements(model: type[DeclarativeBase]) -> list[str]:
+    """Return the columns of a model that are not what its annotations say."""
+    found = []
+    hints = get_type_hints(model, include_extras=True)
+    for name, column in model.__table__.columns.items():
+        [annotation] = get_args(hints[name])  # of Mapped[annotation]
+        nullable, kind = False, annotation
+        if NoneType in get_args(annotation):
+            nullable, [kind, _] = True, get_args(annotation)
+        expected = kind.__metadata__[0] if get_origin(kind) is Annotated else PLAIN[kind]
+        if column.nullable != nullable:
+            found.append(f"{name} is {'' if column.nullable else 'not '}nullable")
+        if not isinstance(column.type, expected if isinstance(expected, type) else type(expected)):
+            found.append(f"{name} is {column.type!r}")
+    return found
+
+
+@pytest.mark.parametrize("model", sorted(MODELS, key=repr), ids=lambda model: model.__name__)
+def test_annotations_and_columns_agree(model: type[Base]):
+    assert disagreements(model) == []
+
+
+def test_a_column_that_is_not_what_its_annotation_says_is_found():
+    class Root(DeclarativeBase):
+        type_annotation_map = Base.type_annotation_map
+
+    class Wrong(Root):
+        __tablename__ = "wrong"
+
+        id: Mapped[Id] = mapped_column(primary_key=True)
+        right: Mapped[Text | None]
+        not_nullable: Mapped[Text | None] = mapped_column(nullable=False)
+        nullable: Mapped[Digest] = mapped_column(nullable=True)
+        text: Mapped[Id] = mapped_column(String)
+
+    assert disagreements(Wrong) == [
+        "not_nullable is not nullable",
+        "nullable is nullable",
+        "text is String()",
+    ]

@@ -1,4 +1,4 @@
-"""The demo: written-out agent threads, replayed through the framework and read back."""
+"""The demo: agent threads as data, replayed through the framework and read from the database."""
 
 from slack_agents_sqlalchemy.demo.tour import run
 

@@ -1,4 +1,4 @@
-"""The demo's uploads and files, made in code: a chart (PNG), an invoice (PDF), a table (CSV)."""
+"""Generate the demo's files: a chart (PNG), an invoice (PDF), a table (CSV)."""
 
 import csv
 import io
@@ -6,7 +6,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 
-# The digits on the chart's axes: five rows of three pixels, each row a number of three bits.
+# The digits on the chart's axes: five rows of three pixels; each row is a number of three bits.
 _DIGITS: Mapping[str, tuple[int, ...]] = {
     "0": (7, 5, 5, 5, 7),
     "1": (2, 6, 2, 2, 7),
@@ -23,14 +23,14 @@ _PALETTE = (
     (255, 255, 255),  # background
     (226, 230, 236),  # grid
     (54, 113, 214),  # bar
-    (214, 69, 65),  # the bar in question
+    (214, 69, 65),  # marked bar
     (84, 91, 102),  # text
 )
 _BACKGROUND, _GRID, _BAR, _MARKED_BAR, _TEXT = range(len(_PALETTE))
 
 
 class _Canvas:
-    """Rows of pixels, each a number of a colour in the palette."""
+    """Rows of pixels; each pixel is the number of a colour in the palette."""
 
     def __init__(self, width: int, height: int) -> None:
         self.rows = [bytearray([_BACKGROUND]) * width for _ in range(height)]
@@ -40,7 +40,7 @@ class _Canvas:
             row[x : x + columns] = bytes([colour]) * columns
 
     def write(self, number: str, x: int, y: int) -> None:
-        """Write digits, each pixel of them two wide and two tall."""
+        """Draw digits, with two by two pixels for each dot."""
         for position, digit in enumerate(number):
             for line, bits in enumerate(_DIGITS[digit]):
                 for column in range(3):
@@ -52,7 +52,7 @@ class _Canvas:
         palette = bytes(channel for colour in _PALETTE for channel in colour)
         pixels = b"".join(b"\0" + row for row in self.rows)  # 0: the row is not filtered
         chunks = (
-            (b"IHDR", size + bytes([8, 3, 0, 0, 0])),  # 8 bits for a pixel, colours of a palette
+            (b"IHDR", size + bytes([8, 3, 0, 0, 0])),  # 8 bits per pixel, with a palette
             (b"PLTE", palette),
             (b"IDAT", zlib.compress(pixels, 9)),
             (b"IEND", b""),
@@ -87,7 +87,7 @@ def bar_chart_png(values: Mapping[str, int], *, marked: str, top: int, step: int
 
 
 def text_pdf(heading: str, lines: Sequence[str]) -> bytes:
-    """Return a page of text (Latin-1 letters and the euro sign) as the bytes of a PDF file."""
+    """Return a page of text (Latin-1 letters and €) as the bytes of a PDF file."""
 
     def literal(text: str) -> bytes:
         escaped = text.replace("\\", r"\\").replace("(", r"\(").replace(")", r"\)")
@@ -122,7 +122,7 @@ def text_pdf(heading: str, lines: Sequence[str]) -> bytes:
 
 
 def table_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
-    """Return a table as the bytes of a UTF-8 CSV file, with the mark that Excel looks for."""
+    """Return a table as the bytes of a CSV file in UTF-8, with the byte order mark for Excel."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(header)

@@ -1,4 +1,4 @@
-"""Plays a written-out thread through the framework's conversation manager, as an agent does."""
+"""Store a thread through the framework's conversation manager, as a running agent does."""
 
 import base64
 import hashlib
@@ -9,14 +9,14 @@ from slack_agents.conversations import ConversationManager
 from slack_agents_sqlalchemy.demo.script import Thread, ToolCall, Turn, Upload, Usage
 from slack_agents_sqlalchemy.demo.threads import AGENT_NAME, AGENT_VERSION, MODEL
 
-# US dollars for a million tokens of MODEL, as the framework's own provider counts them: a token
-# read from the cache costs a tenth of an input token, one written to it a quarter more.
+# US dollars for a million tokens of MODEL, as in the framework's own provider. A token that is read
+# from the cache costs 10 % of an input token; a token that is written to it costs 125 %.
 _INPUT_PRICE, _OUTPUT_PRICE = 3.0, 15.0
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayedThread:
-    """Where a thread went: its row, its Slack timestamp, and the ids of its tool calls."""
+    """A stored thread: its conversation, its Slack timestamp, and its tool calls by their ids."""
 
     thread: Thread
     conversation_id: int | str
@@ -27,13 +27,13 @@ class ReplayedThread:
 async def replay(
     conversations: ConversationManager, thread: Thread, thread_id: str
 ) -> ReplayedThread:
-    """Store a thread with the calls, and in the order, of the framework's ``_run_turn``.
+    """Store a thread by the calls of the framework's ``_run_turn``, in the same order.
 
     Args:
-        conversations: The manager over any storage provider.
-        thread: What is said in it.
-        thread_id: The Slack timestamp of its first message. The same one again adds the turns
-            once more to the same conversation, as if they had been said twice.
+        conversations: The manager, on any storage provider.
+        thread: The thread.
+        thread_id: The Slack timestamp of its first message. If it is stored already, the turns are
+            added to its conversation again.
     """
     tool_calls: dict[str, ToolCall] = {}
     for turn in thread.turns:
@@ -134,7 +134,7 @@ async def _append_usage(
 
 
 def estimated_cost(usage: Usage) -> float:
-    """Return what the tokens of a turn cost, in US dollars."""
+    """Return the cost of a turn's tokens, in US dollars."""
     return (
         usage.input_tokens * _INPUT_PRICE
         + usage.cache_written * _INPUT_PRICE * 1.25
@@ -143,7 +143,7 @@ def estimated_cost(usage: Usage) -> float:
     ) / 1_000_000
 
 
-def _call_id(thread_id: str, said_before: int, position: int) -> str:
-    """Return an id in the form of the model's own, another one for each call of each run."""
-    place = f"{thread_id}/{said_before}/{position}".encode()
-    return "toolu_01" + hashlib.sha256(place).hexdigest()[:22]
+def _call_id(thread_id: str, history_length: int, position: int) -> str:
+    """Return a tool call's id, in the model's format and unique for each call of each run."""
+    call = f"{thread_id}/{history_length}/{position}".encode()
+    return "toolu_01" + hashlib.sha256(call).hexdigest()[:22]

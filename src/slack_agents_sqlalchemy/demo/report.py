@@ -1,4 +1,4 @@
-"""Turns what the storage gives back into something to read on a terminal (no I/O)."""
+"""Render stored data for a terminal (no I/O)."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,27 +13,28 @@ from rich.table import Table
 from rich.text import Text
 from slack_agents.llm.base import Message
 
-# How much is shown of a text and of a tool's data; a little more than that is shown whole.
+# Limits of what is shown of a text and of a tool's data, in lines and in characters. A text that
+# is longer by no more than the tolerance is shown in full.
 _MAX_LINES = 8
 _MAX_LINE = 300
 _MAX_DATA = 200
-_GRACE = 40
+_TOLERANCE = 40
 _ROLES = {"user": ("user", "cyan"), "assistant": ("assistant", "green")}
-_HOLDS = {
+_CONTENTS = {
     "slack_agents_conversations": "one row for each Slack thread",
-    "slack_agents_messages": "who wrote, and when",
+    "slack_agents_messages": "author and time of each message",
     "slack_agents_blocks": "texts, files, tool calls, usage",
-    "slack_agents_heartbeats": "is the agent alive?",
-    "slack_agents_key_values": "what plug-ins keep under a key",
-    "slack_agents_list_items": "what plug-ins keep in lists",
-    "slack_agents_oauth_tokens": "sign-ins of users",
-    "slack_agents_oauth_clients": "registrations at OAuth servers",
+    "slack_agents_heartbeats": "the last heartbeat of each agent",
+    "slack_agents_key_values": "values of plug-ins, by key",
+    "slack_agents_list_items": "items of plug-ins, in lists",
+    "slack_agents_oauth_tokens": "OAuth tokens of users",
+    "slack_agents_oauth_clients": "clients registered at OAuth servers",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class _ByWidth:
-    """A table, and what is shown on a terminal that is too narrow for it."""
+    """A table, and its replacement on a terminal that is too narrow."""
 
     table: RenderableType
     columns: int
@@ -44,7 +45,7 @@ class _ByWidth:
 
 
 def heading(number: int, title: str, explanation: str) -> RenderableType:
-    """Return the title of a section, and what it shows."""
+    """Return the title of a section, and its explanation."""
     return Group(
         Text(),
         Text.assemble((f" {number} ", "bold white on blue"), (f" {title}", "bold")),
@@ -53,11 +54,11 @@ def heading(number: int, title: str, explanation: str) -> RenderableType:
     )
 
 
-# --- What the model sees again --------------------------------------------------------------------
+# --- The history for the model --------------------------------------------------------------------
 
 
 def history(messages: Sequence[Message]) -> RenderableType:
-    """Return a model's history, message by message; long content is cut for display."""
+    """Return the messages of a history; long content is shortened for display."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column()
@@ -100,17 +101,17 @@ def _lines(text: str) -> Text:
 
 def _one_line(text: str, limit: int = _MAX_DATA) -> Text:
     flat = " ".join(text.split())
-    if len(flat) <= limit + _GRACE:
+    if len(flat) <= limit + _TOLERANCE:
         return Text(flat)
     cut = f" … {len(flat) - limit:,} more characters"
     return Text.assemble(flat[:limit], (cut, "dim"))
 
 
-# --- A tool call, looked up -----------------------------------------------------------------------
+# --- A tool call ----------------------------------------------------------------------------------
 
 
 def tool_call(call_id: str, found: Mapping[str, Any]) -> RenderableType:
-    """Return a tool call as Slack shows it once its details are asked for."""
+    """Return a tool call as Slack shows its details."""
     colour, mark = ("red", "✗") if found["is_error"] else ("green", "✓")
     highlighted = JSONHighlighter()
     body = Group(
@@ -136,7 +137,7 @@ def tool_call(call_id: str, found: Mapping[str, Any]) -> RenderableType:
 
 @dataclass(frozen=True, slots=True)
 class ThreadUsage:
-    """What one thread took: the numbers of its messages, tool calls and usage blocks."""
+    """The usage of one thread: its messages, tool calls, tokens and cost in US dollars."""
 
     first_words: str
     where: str
@@ -151,7 +152,7 @@ class ThreadUsage:
 def thread_usage(
     conversation: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]
 ) -> ThreadUsage:
-    """Add up the blocks of a conversation, as an export gives them."""
+    """Return the usage of a conversation, summed over the blocks of its export."""
     blocks = [block for message in messages for block in message["blocks"]]
     usage = [block["content"] for block in blocks if block["block_type"] == "usage"]
     said = [block["content"]["text"] for block in blocks if block["block_type"] == "user_text"]
@@ -176,14 +177,14 @@ def thread_usage(
 
 
 def usage_table(rows: Sequence[ThreadUsage]) -> RenderableType:
-    """Return the usage of each thread and of all together."""
+    """Return the usage of each thread, and the total."""
     return _ByWidth(_usage_table(rows), 72, _usage_list(rows))
 
 
 def _usage_list(rows: Sequence[ThreadUsage]) -> RenderableType:
     total = ThreadUsage(
         f"{len(rows)} threads",
-        "all together",
+        "total",
         messages=sum(row.messages for row in rows),
         tool_calls=sum(row.tool_calls for row in rows),
         tokens_in=sum(row.tokens_in for row in rows),
@@ -235,11 +236,11 @@ def _usage_table(rows: Sequence[ThreadUsage]) -> Table:
     return table
 
 
-# --- What was written where -----------------------------------------------------------------------
+# --- The rows of each table -----------------------------------------------------------------------
 
 
 def row_counts(before: Mapping[str, int], after: Mapping[str, int]) -> RenderableType:
-    """Return how many rows each table has, and how many of them are new."""
+    """Return the number of rows of each table, and how many of them are new."""
     return _ByWidth(
         _row_counts(before, after, explained=True), 72, _row_counts(before, after, explained=False)
     )
@@ -251,20 +252,20 @@ def _row_counts(before: Mapping[str, int], after: Mapping[str, int], *, explaine
     table.add_column("New", justify="right", no_wrap=True)
     table.add_column("Rows", justify="right", no_wrap=True)
     if explained:
-        table.add_column("What it holds")
-    for name in sorted(after, key=list(_HOLDS).index):
+        table.add_column("Contents")
+    for name in sorted(after, key=list(_CONTENTS).index):
         rows, new = after[name], after[name] - before[name]
         table.add_row(
             Text(name, "" if rows else "dim"),
             Text(f"+{new:,}", "green") if new else Text("0", "dim"),
             f"{rows:,}",
-            *([Text(_HOLDS[name], "dim")] if explained else []),
+            *([Text(_CONTENTS[name], "dim")] if explained else []),
         )
     return table
 
 
 def facts(pairs: Mapping[str, str]) -> Text:
-    """Return names and values, one pair on a line, to be printed without wrapping."""
+    """Return names and values, one pair on each line; print them without wrapping."""
     width = max(map(len, pairs)) + 2
     return Text("\n").join(
         Text.assemble((name.ljust(width), "dim"), value) for name, value in pairs.items()

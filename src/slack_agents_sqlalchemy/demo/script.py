@@ -1,4 +1,4 @@
-"""What a written-out agent thread is made of: who says what, which tools run, what it costs."""
+"""The types of an agent thread as data: users, texts, files, tool calls and usage."""
 
 import json
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from slack_agents.tools.base import make_tool_error
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A person in Slack. The framework takes the display name for name and handle alike."""
+    """A Slack user. The framework uses the display name as the name and as the handle."""
 
     id: str
     name: str
@@ -17,7 +17,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A channel or a direct message, with the name under which the framework stores it."""
+    """A channel or a direct message, with the name that the framework stores."""
 
     id: str
     name: str
@@ -25,7 +25,7 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file as it travels through Slack."""
+    """A file in Slack."""
 
     filename: str
     mimetype: str
@@ -34,7 +34,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file that a user attaches; ``extracted`` is its text, None for an image."""
+    """A file that a user uploads; ``extracted`` is its text, None for an image."""
 
     file: File
     extracted: str | None = None
@@ -42,7 +42,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """One call of a tool with its outcome: the text for the model, the files for the user."""
+    """A tool call and its result: the text for the model, the files for the user."""
 
     name: str
     input: dict[str, object]
@@ -53,7 +53,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The tokens of one turn, summed over the model calls that it took."""
+    """The tokens of one turn, summed over its calls of the model."""
 
     input_tokens: int
     output_tokens: int
@@ -64,7 +64,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What a user writes, and the steps of the answer: a text, or the call of a tool."""
+    """A user's message, and the steps of the answer: each is a text or a tool call."""
 
     user: User
     text: str
@@ -74,7 +74,7 @@ class Turn:
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
-        """The calls among the steps, in their order."""
+        """The tool calls of the answer, in order."""
         return tuple(step for step in self.steps if isinstance(step, ToolCall))
 
 
@@ -88,23 +88,23 @@ class Thread:
 
     @property
     def users(self) -> tuple[User, ...]:
-        """Everybody who writes in the thread, in the order of their first message."""
+        """The users who write in the thread, in the order of their first messages."""
         return tuple(dict.fromkeys(turn.user for turn in self.turns))
 
     def tool_calls(self) -> Iterator[ToolCall]:
-        """Yield the calls of all turns, in their order."""
+        """Yield the tool calls of all turns, in order."""
         for turn in self.turns:
             yield from turn.tool_calls
 
 
 def answered(tool: str, arguments: dict[str, object], result: object, *files: File) -> ToolCall:
-    """Return a call that went well; its result is what the model reads, as JSON."""
+    """Return a successful tool call; the model reads the result as JSON."""
     return ToolCall(tool, arguments, json.dumps(result, ensure_ascii=False, indent=2), files=files)
 
 
 def failed(
     tool: str, arguments: dict[str, object], *, error: str, message: str, recovery: str
 ) -> ToolCall:
-    """Return a call that failed, with the framework's own error object as the output."""
+    """Return a failed tool call, with the framework's own error object as the output."""
     outcome = make_tool_error(error=error, message=message, recovery=recovery, tool=tool)
     return ToolCall(tool, arguments, outcome["content"], is_error=True)

@@ -1,4 +1,4 @@
-"""Six threads of an internal IT and analytics agent, written out."""
+"""Six threads of an internal IT and analytics agent, as data."""
 
 from typing import Final
 
@@ -37,7 +37,7 @@ _HELPDESK = Channel("C07ITHELP1K", "it-helpdesk")
 _SALES = Channel("C07SALESAN7", "sales-analytics")
 _DM_AMELIE = Channel("D07AMELIE2D", "dm-Amélie Durand")
 
-# --- 1. A chart, a wrong query, a right one, and a table to take away ----------------------------
+# --- 1. A chart, a wrong query, a right one, and a table as a file --------------------------------
 
 _COUNTRIES = ("Deutschland", "France", "Nederland", "Österreich")
 _REVENUE = {  # thousands of euros, by ISO week and country
@@ -165,7 +165,7 @@ _REVENUE_DIP = Thread(
     ),
 )
 
-# --- 2. Two people with the same trouble, and a ticket system that is slow ------------------------
+# --- 2. Two users with the same problem, and a slow ticket system ---------------------------------
 
 _VPN = Thread(
     "The VPN drops every few minutes",
@@ -257,7 +257,7 @@ _INVOICE = File(
     "application/pdf",
     text_pdf(_INVOICE_TITLE, _INVOICE_LINES),
 )
-# As the framework's own PDF importer words it.
+# The text that the framework's own PDF importer returns.
 _INVOICE_TEXT = (
     f"[File: {_INVOICE.filename}]\n\n"
     "(Note: only text was extracted; images are shown as [IMAGE] placeholders with alt text "

@@ -1,4 +1,4 @@
-"""The demo itself: replay the threads, then show what the database gives back."""
+"""Run the demo: replay the threads, then show what the database contains."""
 
 import textwrap
 import time
@@ -24,13 +24,13 @@ _CONFIGURATION = """\
 
 
 async def run(url: str, output: Path, console: Console) -> None:
-    """Replay a written-out set of agent threads and show what was stored.
+    """Replay a set of agent threads and show what was stored.
 
-    Every run has threads of its own, so running it again on the same database only adds rows.
+    Each run stores new threads: a second run on the same database only adds rows.
 
     Args:
-        url: The database; its tables are made where they are missing.
-        output: The directory for the HTML export (``html/``), created where absent.
+        url: The database; missing tables are created.
+        output: The directory for the HTML export (``html/``), created if it is missing.
         console: Where to print.
 
     Raises:
@@ -58,9 +58,9 @@ async def run(url: str, output: Path, console: Console) -> None:
 def _introduce(console: Console) -> None:
     console.print(Text("slack-agents-sqlalchemy: a demo without Slack and without a model", "bold"))
     console.print(
-        f"The agent {AGENT_NAME} helps a company with IT and analytics. What was said in "
-        f"{len(THREADS)} of its Slack threads is stored through the framework's own "
-        "ConversationManager, call by call as a running agent does it, and then read back.\n",
+        f"The agent {AGENT_NAME} helps a company with IT and analytics. {len(THREADS)} of its "
+        "Slack threads are stored through the framework's own ConversationManager, with the calls "
+        "that a running agent makes, and then read from the database.\n",
         highlight=False,
     )
 
@@ -68,7 +68,7 @@ def _introduce(console: Console) -> None:
 async def _replay(conversations: ConversationManager, started: float) -> list[ReplayedThread]:
     replayed = []
     for index, thread in enumerate(THREADS):
-        # A Slack thread is named by the time of its first message; these are a minute apart.
+        # The id of a Slack thread is the time of its first message; these are a minute apart.
         thread_id = f"{started - 60 * (len(THREADS) - index):.6f}"
         replayed.append(await replay(conversations, thread, thread_id))
     await conversations.upsert_heartbeat(AGENT_NAME, time.time())
@@ -93,12 +93,12 @@ async def _show_history(
     console.print(
         report.heading(
             1,
-            "What the model sees again",
-            # By its first words, as the list of threads below names it.
-            f"The next message in the thread “{_first_words(replayed)}” is answered with this "
-            "history: texts, "
-            "images, tool calls and their results. Usage, and files made by tools, stay in the "
-            "database. Long content is cut here, for display only.",
+            "The history for the model",
+            # The first words name the thread in the list of threads below too.
+            "The model gets this history with the next message in the thread "
+            f"“{_first_words(replayed)}”: texts, images, tool calls and their results. Usage, and "
+            "files from tools, stay in the database. Long content is shortened here, for display "
+            "only.",
         )
     )
     console.print(report.history(messages))
@@ -118,9 +118,9 @@ async def _show_tool_call(
     console.print(
         report.heading(
             2,
-            "A tool call, looked up",
-            "Slack shows a tool call as one line. “Show Details” sends its id, and the framework "
-            "asks the storage for the rest.",
+            "A tool call",
+            "Slack shows a tool call as one line. “Show Details” sends the call's id, and the "
+            "framework reads the call from the database.",
         )
     )
     console.print(report.tool_call(call_id, found))
@@ -129,7 +129,7 @@ async def _show_tool_call(
 async def _show_usage(
     provider: Provider, replayed: Sequence[ReplayedThread], console: Console
 ) -> None:
-    # Asked of the provider: the manager refuses for a database in memory, which cannot export.
+    # The provider is called directly: the manager refuses to export a database in memory.
     stored = await provider.get_conversations_for_export(AGENT_NAME)
     ours = {each.conversation_id for each in replayed}
     rows = [
@@ -143,7 +143,7 @@ async def _show_usage(
         report.heading(
             3,
             "Usage of each conversation",
-            "Added up from the usage blocks, as “slack-agents export-usage” does it.",
+            "The sums of the usage blocks, as “slack-agents export-usage” computes them.",
         )
     )
     console.print(report.usage_table(rows))
@@ -155,8 +155,8 @@ async def _show_row_counts(provider: Provider, before: Mapping[str, int], consol
     console.print(
         report.heading(
             4,
-            "What was written where",
-            "The tables of this package in the database, and the rows that this run added.",
+            "The rows of each table",
+            "The tables of this package, with the rows that this run added.",
         )
     )
     console.print(report.row_counts(before, await provider.count_rows()))
@@ -167,18 +167,18 @@ async def _export(conversations: ConversationManager, directory: Path, console: 
         report.heading(
             5,
             "The conversations as web pages",
-            "Made by the framework's “slack-agents export-conversations --format html”.",
+            "Written by the framework's “slack-agents export-conversations --format html”.",
         )
     )
     if not conversations.supports_export:
-        console.print("Left out: a database in memory is gone with its process.")
+        console.print("Left out: a database in memory ends with its process.")
         return
     exported = await export_conversations_html(conversations, AGENT_NAME, str(directory))
     facts = {"Pages": f"{exported} conversations", "Open": str(directory / "index.html")}
-    # Not wrapped, so that the path can be copied.
+    # Not wrapped: a user may copy the path.
     console.print(report.facts(facts), soft_wrap=True)
 
 
 def _conclude(console: Console) -> None:
-    console.print("\nTo keep your own agent's conversations like this, write in its config.yaml:\n")
+    console.print("\nTo store your own agent's conversations, write in its config.yaml:\n")
     console.print(Text(_CONFIGURATION, "cyan"))

@@ -1,38 +1,39 @@
-"""The generic road: what works on any SQLAlchemy dialect, and what the others refine."""
+"""The portable fallback: what works on an unknown dialect, and what a dialect's adapter refines."""
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, MetaData, String, Table, bindparam
+from sqlalchemy import ColumnElement, MetaData, String, Table, UnicodeText, text
 from sqlalchemy.engine import URL, Connection, Dialect
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.types import TypeEngine
 
-from slack_agents_sqlalchemy.dialects.columns import LikePattern, Timestamp, largest_text_type
+from slack_agents_sqlalchemy.dialects.driver_calls import DriverCalls
 from slack_agents_sqlalchemy.dialects.error_kinds import (
     ErrorKind,
     driver_error,
-    is_transient,
     kind_of_sqlstate,
     sqlstate,
 )
 from slack_agents_sqlalchemy.dialects.insert_select import InsertSelect, select_then_insert
-from slack_agents_sqlalchemy.dialects.transactions import transact
+from slack_agents_sqlalchemy.dialects.like import like
+from slack_agents_sqlalchemy.dialects.timestamps import EpochMicroseconds, Timestamp
+from slack_agents_sqlalchemy.dialects.transactions import run_in_transaction
 from slack_agents_sqlalchemy.dialects.upserts import Upsert, update_else_insert
 from slack_agents_sqlalchemy.errors import ConfigurationError, MigrationLockedError
 
 
 class TemporaryDatabase(NamedTuple):
-    """Where to try things out beside a database that is somebody's.
+    """A database for tests, beside one that somebody uses.
 
     Attributes:
-        url: The database to connect to.
-        schema: The schema that takes the tables, made when they are.
-        create: What to run before, on the database that was named.
-        drop: What to run afterwards, on the same; None where the tables themselves must go.
+        url: The URL to connect to.
+        schema: The schema of the tables, which is created with them.
+        create: A statement to run first, on the database that somebody uses.
+        drop: A statement to run last, on the same; None where the tables themselves are dropped.
     """
 
     url: URL
@@ -42,91 +43,127 @@ class TemporaryDatabase(NamedTuple):
 
 
 class DialectAdapter:
-    """One SQLAlchemy dialect as this package needs to know it; this one knows nothing special."""
+    """What this package needs to know about a SQLAlchemy dialect.
 
-    default_driver: str | None = None
-    """Driver for a URL that names none; None leaves the choice to SQLAlchemy."""
-    extra: str | None = None
-    """Extra of this distribution that installs the default driver."""
-    timestamp = Timestamp()
-    autocommits = False
-    """Whether its connections can be put in AUTOCOMMIT; not every dialect has that."""
-    empty_text_is_null = True
-    """Whether the database may take an empty text for NULL, as Oracle does."""
+    This class is the portable fallback; a subclass overrides what differs. A member that only one
+    database overrides names it, and says why.
+    """
 
     is_supported = False
-    """Whether somebody has looked at what it does with text; else that is tried with new tables."""
-    needs: Sequence[tuple[str, tuple[int, ...], str]] = ()
-    """Versions that this package works with: (database, oldest, what the one before lacks)."""
+    """Whether its texts are known to be exact; else new tables get a round-trip check first."""
 
-    def product(self, dialect: Dialect) -> str:
-        """Return the name of the database, where one dialect serves several."""
+    minimum_versions: Sequence[tuple[str, tuple[int, ...], str]] = ()
+    """For each product: its name, the minimum version, and the feature that older ones lack."""
+
+    def product_name(self, dialect: Dialect) -> str:
+        """Return the name of the database; one dialect serves both MySQL and MariaDB."""
         return dialect.name
 
-    # Connections
+    # URL
 
-    def complete(self, url: URL) -> URL:
+    default_driver: str | None = None
+    """Driver for a URL without one; None leaves the choice to SQLAlchemy."""
+
+    extra: str | None = None
+    """Extra of this distribution that installs the default driver."""
+
+    def complete_url(self, url: URL) -> URL:
         """Return the URL with its driver.
 
         Raises:
-            ConfigurationError: The URL lacks something.
+            ConfigurationError: A part of the URL is missing or of no use.
         """
         if "+" in url.drivername or self.default_driver is None:
             return url
         return url.set(drivername=f"{url.drivername}+{self.default_driver}")
 
     def driver_url(self, url: URL) -> URL:
-        """Return the URL as its driver understands it; it is shown as the user wrote it."""
+        """Return the URL for the driver; messages show the URL as the user wrote it."""
         return url
 
-    has_single_connection = False
-    """Whether one connection serves all calls, so that it must outlive a cancelled one."""
-
-    def is_private_memory(self, url: URL) -> bool:
-        """Return whether the database lives in this process and goes with it."""
+    def is_in_memory(self, url: URL) -> bool:
+        """Return whether the database is in this process's memory (SQLite)."""
         return False
 
     def is_missing(self, url: URL) -> bool:
-        """Return whether connecting would make the database, which is not there yet."""
+        """Return whether a connection would create the database (SQLite: its file)."""
         return False
 
-    def make_private(self, url: URL) -> None:
-        """Make what connecting would make for everybody to read, so that only its owner can."""
+    def create_private_files(self, url: URL) -> None:
+        """Create the files of a missing database, readable by their owner only (SQLite)."""
 
-    has_synchronous = False
-    """Whether the option ``synchronous`` means something to it."""
+    def servers(self, url: URL) -> Sequence[dict[str, Any]]:
+        """Return the servers of the URL that the engine must try in turn.
+
+        Returns:
+            The arguments of the driver's ``connect`` that name each; none where the driver tries
+            them itself.
+        """
+        return ()
+
+    def server_count(self, url: URL) -> int:
+        """Return how many servers a new connection may try (PostgreSQL: libpq tries several)."""
+        return max(len(self.servers(url)), 1)
+
+    def temporary_database(self, url: URL, name: str, directory: Path) -> TemporaryDatabase:
+        """Return a temporary database; the database of the URL itself on an unknown dialect.
+
+        Args:
+            url: A database that somebody uses.
+            name: ASCII letters, digits and underscores.
+            directory: An empty one, for a database that is a file.
+        """
+        return TemporaryDatabase(url)
+
+    # Connections
+
+    has_single_connection = False
+    """Whether all calls share one connection, which must survive a cancelled call (SQLite)."""
+
+    supports_autocommit = False
+    """Whether connections have the isolation level AUTOCOMMIT; not every dialect has."""
+
+    supports_synchronous = False
+    """Whether the option ``synchronous`` applies (SQLite)."""
+
+    has_short_lock_timeout = False
+    """Whether a call that met a lock timeout is retried until its own time limit.
+
+    SQLite's lock timeout is short, because nothing interrupts the wait.
+    """
 
     def engine_arguments(self, url: URL, pool_size: int) -> dict[str, Any]:
-        """Return arguments of ``create_engine`` that this dialect needs."""
+        """Return the arguments of ``create_engine``: the pool and its size."""
         return {"pool_size": pool_size, "max_overflow": 0, "pool_use_lifo": True}
 
     def connect_arguments(
         self, driver: str, connect_timeout: float, command_timeout: float
     ) -> dict[str, Any]:
-        """Return arguments of the driver's ``connect``; time-outs are in seconds."""
+        """Return the arguments of the driver's ``connect``; the timeouts are in seconds."""
         return {}
 
     def keepalive_arguments(self, driver: str, limit: float) -> dict[str, Any]:
-        """Return arguments of the driver's ``connect`` that have it give a silent server up.
+        """Return the arguments of ``connect`` that set TCP keepalive (PostgreSQL: libpq's).
 
         Args:
-            driver: Its name; for one that takes no such arguments its socket is used.
-            limit: Seconds without a sign of life.
+            driver: The name of the driver. Where it has no such arguments, the engine sets the
+                options of its socket.
+            limit: Seconds after which a server that does not respond is given up.
         """
         return {}
 
     def tls_arguments(self, url: URL) -> dict[str, Any]:
-        """Return arguments of the driver's ``connect`` that say what the URL says of TLS.
+        """Return the arguments of ``connect`` for the URL's TLS parameters.
 
-        Only where the driver does not understand it itself.
+        Only for a driver that does not understand those of SQLAlchemy (aiomysql).
         """
         return {}
 
     def schema_arguments(self, driver: str, schema: str) -> dict[str, Any]:
-        """Return arguments of the driver's ``connect`` that put the tables in a schema.
+        """Return the arguments of ``connect`` that select a schema (PostgreSQL).
 
         Raises:
-            ConfigurationError: There is no way to say it.
+            ConfigurationError: The driver has none, or the name is of no use.
         """
         raise ConfigurationError(
             f"storage option 'schema' is for PostgreSQL; with the driver {driver} name the "
@@ -134,180 +171,153 @@ class DialectAdapter:
         )
 
     def unprepared_arguments(self, driver: str) -> dict[str, Any]:
-        """Return arguments of the driver's ``connect`` that have it prepare no statements."""
+        """Return the arguments of ``connect`` that disable prepared statements (PostgreSQL).
+
+        Other databases' drivers prepare no statements.
+        """
         return {}
 
-    def prepares_apart(self, driver: str) -> bool:
-        """Return whether a driver that keeps no statement still prepares in a trip of its own.
+    def prepares_separately(self, driver: str) -> bool:
+        """Return whether the driver prepares each statement in a round trip of its own.
 
-        Where connections are shared by transaction, only a transaction keeps the two together.
+        Then a pooler that shares connections by transaction needs a transaction around both
+        (PostgreSQL: asyncpg).
         """
         return False
 
-    when_unreachable = "Is the database running, and is the URL right?"
-    when_refused = "Check user, password, database name and rights."
+    def enforces_connect_timeout(self, driver: str) -> bool:
+        """Return whether the driver's timeout includes the log-in, for each server of a list.
 
-    def advice(self, error: BaseException) -> str:
-        """Return what to do about a driver's error, where that is known."""
-        return ""
-
-    def servers(self, url: URL) -> Sequence[dict[str, Any]]:
-        """Return the servers that a URL lists, unless the driver goes through them as it should.
-
-        Returns:
-            For each the arguments of the driver's ``connect`` that name it.
+        PostgreSQL's drivers do. Others stop their timer when the TCP connection is open.
         """
-        return ()
-
-    def server_count(self, url: URL) -> int:
-        """Return how many servers a new connection may have to be tried with."""
-        return max(len(self.servers(url)), 1)
-
-    def limits_connecting(self, driver: str) -> bool:
-        """Return whether the driver's limit lasts until a server lets it in, and is each one's."""
         return False
 
-    def require_service(self, dbapi_connection: Any) -> None:
-        """Look whether one of several servers may be used, and set the new connection up for it.
+    def configure_dialect(self, dialect: Dialect) -> None:
+        """Configure the SQLAlchemy dialect of a new engine (PostgreSQL: a type of libpq's)."""
+
+    def require_ready_server(self, dbapi_connection: Any) -> None:
+        """Check that one of several servers is ready, and configure the new connection for it.
+
+        MySQL and MariaDB: a node of a Galera cluster answers before it is synced.
 
         Raises:
-            DatabaseUnavailableError: Another one is to be used.
+            DatabaseUnavailableError: Another server must be used.
         """
 
-    def prepare_connection(self, dbapi_connection: Any, info: dict[str, Any]) -> None:
-        """Set up a new driver connection.
+    def configure_connection(self, dbapi_connection: Any, info: dict[str, Any]) -> None:
+        """Configure a new connection.
 
         Args:
-            dbapi_connection: As SQLAlchemy adapts it.
+            dbapi_connection: SQLAlchemy's adapted connection.
             info: Its :attr:`sqlalchemy.engine.Connection.info`, with the ``url``, the option
                 ``command_timeout``, the option ``schema`` or None, and the option ``synchronous``
                 where it was given.
 
         Raises:
-            StorageError: The provider cannot work on it; it is closed then.
+            StorageError: The provider cannot work with the database; the connection is closed.
         """
 
-    def prepare_dialect(self, dialect: Dialect) -> None:
-        """Set up the SQLAlchemy dialect of a new engine."""
-
-    has_short_lock_timeout = False
-    """Whether a lock is given up so early that its call is made again until its own limit."""
-
-    def interrupt(
+    def cancel_statement(
         self, driver_connection: Any, connect: Callable[[], AbstractContextManager[Connection]]
     ) -> None:
-        """Have the database end what a connection runs, where the driver does not do it itself.
+        """Cancel the running statement of a connection, where the driver does not do it itself.
 
         Args:
-            driver_connection: The driver's own; an asyncio driver's is closed already.
-            connect: Lends another connection.
+            driver_connection: The driver's own connection. If it is asynchronous, it is closed.
+            connect: Returns another connection, as a context manager.
         """
 
-    def driver_calls(self, driver: str) -> Any:
-        """Return how the driver's own connection is used, or None where that is not known.
-
-        See :class:`slack_agents_sqlalchemy.engine.fast_path.DriverCalls`.
-        """
+    def driver_calls(self, driver: str) -> DriverCalls | None:
+        """Return how statements run on the driver's own connection; None without a fast path."""
         return None
 
-    def temporary_database(self, url: URL, name: str, directory: Path) -> TemporaryDatabase:
-        """Return a place of that name that nobody uses, or the database itself where none is known.
+    # Types
 
-        Args:
-            url: A database on which things are to be tried out.
-            name: ASCII letters, digits and underscores.
-            directory: An empty one, for databases that are files.
-        """
-        return TemporaryDatabase(url)
+    timestamp: Timestamp[Any] = EpochMicroseconds()
+    """The column type for times."""
 
-    # Columns
+    empty_text_is_null = True
+    """Whether the database may store an empty text as NULL, as Oracle does."""
 
-    def ascii_type(self, length: int) -> TypeEngine[Any]:
-        """Return the type of a short ASCII key."""
+    def ascii_type(self, length: int) -> TypeEngine[str]:
+        """Return the type of a short ASCII key (MySQL: with the character set ascii)."""
         return String(length)
 
-    def large_text_type(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Return the largest text type, of those that hold any sign."""
-        return largest_text_type(dialect)
+    def large_text_type(self, dialect: Dialect) -> TypeEngine[str]:
+        """Return the largest text type that holds every character."""
+        # A dialect with a LONGTEXT has one because its TEXT is short.
+        types: dict[str, type[TypeEngine[str]]] = getattr(dialect, "ischema_names", {})
+        return types.get("longtext", UnicodeText)()
 
-    # Tables
+    # Tables and statements
 
-    def declare(self, metadata: MetaData) -> None:
-        """Give tables and indexes what only this dialect has, before they are created.
+    def set_table_options(self, metadata: MetaData) -> None:
+        """Set the dialect's own options of tables and indexes, before they are created.
 
-        Not said in the tables, where SQLAlchemy would import every dialect that is named.
+        The models do not name them: SQLAlchemy would import each dialect that they name.
         """
-
-    # Statements
 
     def contains(self, column: ColumnElement[str], parameter: str) -> ColumnElement[bool]:
-        """Build a condition that is true wherever a text contains the parameter's value."""
-        return column.like(bindparam(parameter, type_=LikePattern))
+        """Return a condition that is true for every text that contains the parameter's value."""
+        return like(column, parameter)
 
     def upsert(self, table: Table, replaced: Sequence[str]) -> Upsert:
-        """Build the operation that inserts a row or, where its key is there, replaces columns.
+        """Return the operation that inserts a row or, where its key exists, replaces columns.
 
         Args:
-            table: Where the row goes; its primary key tells whether it is there.
-            replaced: Names of the columns that an existing row gets anew.
-
-        Returns:
-            A function of a connection and the row: update, else insert, else (another was first)
-            update again.
+            table: The table of the row; its primary key is the row's key.
+            replaced: Names of the columns that are replaced in an existing row.
         """
-        return update_else_insert(table, replaced, self.refuses_duplicate)
+        return update_else_insert(table, replaced, self.is_duplicate_key)
 
     supports_insert_select = False
-    """Whether ``INSERT … SELECT`` takes parameters as columns, and tells whether it made a row."""
+    """Whether ``INSERT … SELECT`` takes parameters as columns and returns its row count."""
 
     def insert_select(
         self, connection: Connection, insertion: InsertSelect, row: Mapping[str, Any]
     ) -> int:
-        """Insert a row under its parent in two steps; return 0 where there is no parent."""
+        """Insert a row under its parent row by two statements; return the row count.
+
+        Called where ``INSERT … SELECT`` is not supported.
+        """
         return select_then_insert(connection, insertion, row)
 
-    # Transactions
+    def run_in_transaction[T](
+        self, connection: Connection, operation: Callable[[Connection], T]
+    ) -> T:
+        """Run an operation as one transaction, and return its result.
 
-    def transact[T](self, connection: Connection, operation: Callable[[Connection], T]) -> T:
-        """Run an operation as one transaction.
-
-        An operation that lost against the transaction of another is run again as a whole.
+        It is retried as a whole where another transaction won.
 
         Args:
             connection: A new one, which has run nothing yet.
-            operation: What to do; it may be run several times.
+            operation: What to do; it may run several times.
         """
-        return transact(
+        return run_in_transaction(
             connection,
             operation,
-            self.is_transient,
-            lambda error: self.error_code(driver_error(error)),
-            self.refuses_duplicate,
+            error_code=self.error_code,
+            is_duplicate_key=self.is_duplicate_key,
         )
-
-    def is_transient(self, error: DBAPIError) -> bool:
-        """Return whether a transaction that got this error may succeed when it is run again."""
-        return is_transient(error, self.error_code(driver_error(error)))
-
-    def refuses_duplicate(self, error: DBAPIError) -> bool:
-        """Return whether an error that SQLAlchemy raised says that a row is there already."""
-        return isinstance(error, IntegrityError) or self.is_duplicate(driver_error(error))
 
     # Migrations
 
-    def select_revision(self, version_table: str) -> str:
-        """Return the SQL that reads the revision, and finds no row where there is no schema."""
-        return f"SELECT version_num FROM {version_table}"  # noqa: S608 - a constant
+    has_transactional_ddl = False
+    """Whether an interrupted migration is rolled back."""
 
-    migrates_atomically = False
-    """Whether a migration that is interrupted leaves nothing behind."""
+    def revision_query(self, version_table: str) -> str:
+        """Return the SQL that selects the revision.
+
+        PostgreSQL: the search path may lead to another agent's table.
+        """
+        return f"SELECT version_num FROM {version_table}"  # noqa: S608 - a constant
 
     @contextmanager
     def migration_lock(self, connection: Connection, timeout: float) -> Iterator[None]:
-        """Keep other processes from migrating meanwhile.
+        """Hold the lock that lets one process migrate at a time; a no-op on an unknown dialect.
 
         Args:
-            connection: An autocommitting connection; the migration runs on it.
+            connection: An autocommitting connection, on which the migration runs.
             timeout: Seconds to wait for another process.
 
         Raises:
@@ -316,58 +326,83 @@ class DialectAdapter:
         yield
 
     @property
-    def migration_pauses(self) -> Iterator[float]:
-        """Seconds to wait before a migration that failed is run again, once for each time."""
+    def migration_retry_delays(self) -> Iterator[float]:
+        """Seconds to wait before each retry of a failed migration."""
         return (random.uniform(0.01, 0.1) for _ in range(20))  # noqa: S311 - no secret
 
-    def was_overtaken(self, error: BaseException) -> bool:
-        """Return whether a migration met what another process made, past the lock."""
+    def is_concurrent_migration_error(self, error: BaseException) -> bool:
+        """Return whether another process has migrated at the same time, despite the lock.
+
+        MySQL and MariaDB: the lock of a Galera cluster's node is no lock of the cluster.
+        """
         return False
 
-    def restore_settings(self, connection: Connection) -> None:
-        """Give a database, made otherwise than by a migration, the settings of a migrated one.
+    def apply_database_settings(self, connection: Connection) -> None:
+        """Apply the settings that a migration leaves in the database, where they are missing.
 
-        Asks nothing where it has them, waits for nobody, and fails for nothing.
+        It never waits and never fails. SQLite: a copy of a file is not in WAL mode.
 
         Args:
-            connection: An autocommitting connection to a database that holds the tables.
+            connection: An autocommitting connection to a database with the tables.
         """
 
     # Errors
 
-    size_setting: str | None = None
-    """Name of the server's setting that limits a statement's size, if there is one."""
+    unreachable_hint = "Is the database running, and is the URL right?"
+    access_refused_hint = "Check user, password, database name and rights."
 
-    def ask_size_limit(self, connection: Connection) -> int:
-        """Return the value of that setting, in bytes."""
-        raise LookupError(self.size_setting)
-
-    def is_too_large(self, error: BaseException) -> bool:
-        """Return whether a driver's error says that a statement is larger than that setting."""
-        return False
-
-    def statement_size(self, sql: str, parameters: Sequence[Any]) -> int:
-        """Return about how many bytes a statement with these parameters has."""
-        return len(sql) + sum(len(str(value).encode(errors="replace")) for value in parameters)
+    def hint(self, error: BaseException) -> str:
+        """Return what to do about a driver's error (PostgreSQL: a pooler's); empty if unknown."""
+        return ""
 
     def error_code(self, error: BaseException) -> str | int | None:
         """Return the SQLSTATE or the database's own number of a driver's error."""
         return sqlstate(error)
 
-    def is_duplicate(self, error: BaseException) -> bool:
-        """Return whether a driver's error says that a row with this key is there already."""
-        return self.error_code(error) in ("23505", "23000")
-
-    def repeats_row(self, error: BaseException) -> bool:
-        """Return whether the text of a driver's error may show what was to be stored."""
-        return str(self.error_code(error)).startswith(("22", "23"))  # data, integrity
-
     def error_kind(self, error: BaseException) -> ErrorKind:
-        """Tell what a driver's error means, by its code and never by its text."""
+        """Return the kind of a driver's error, by its code and never by its text."""
         return kind_of_sqlstate(self.error_code(error))
 
+    duplicate_key_codes: Collection[str | int] = ("23505", "23000")
+    """Codes of the errors that say that a row with this key exists."""
 
-def lock_error(timeout: float) -> MigrationLockedError:
+    def is_duplicate_key(self, error: BaseException) -> bool:
+        """Return whether an error of SQLAlchemy or of the driver says that the key exists."""
+        if isinstance(error, IntegrityError):
+            return True
+        return self.error_code(driver_error(error)) in self.duplicate_key_codes
+
+    def error_shows_values(self, error: BaseException) -> bool:
+        """Return whether the text of a driver's error may show values of the statement."""
+        return str(self.error_code(error)).startswith(("22", "23"))  # data, integrity
+
+    # MySQL and MariaDB limit the size of a statement, and close the connection of a larger one.
+
+    statement_size_setting: str | None = None
+    """Name of the server's setting that limits the size of a statement."""
+
+    def read_statement_size_limit(self, connection: Connection) -> int:
+        """Return the value of that setting, in bytes."""
+        raise LookupError(self.statement_size_setting)
+
+    def is_statement_too_large(self, error: BaseException) -> bool:
+        """Return whether a driver's error says that a statement exceeds that setting."""
+        return False
+
+    def statement_size(self, sql: str, parameters: Sequence[Any]) -> int:
+        """Return the approximate size of a statement with its parameters, in bytes."""
+        return len(sql) + sum(len(str(value).encode(errors="replace")) for value in parameters)
+
+
+def set_partial_indexes(metadata: MetaData, dialect: str) -> None:
+    """Give each index its condition ``info["where"]``, on a dialect with partial indexes."""
+    for table in metadata.tables.values():
+        for index in table.indexes:
+            if "where" in index.info:
+                index.dialect_options[dialect]["where"] = text(index.info["where"])
+
+
+def migration_lock_error(timeout: float) -> MigrationLockedError:
     """Return the error of a migration lock that another process has held for too long."""
     return MigrationLockedError(
         f"another process has held the migration lock for {timeout:g} s: wait until it has "

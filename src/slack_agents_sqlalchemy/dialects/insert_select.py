@@ -1,4 +1,4 @@
-"""Insert a row under its parent, or none where there is no parent."""
+"""Insert a row under its parent row, or none where there is no parent row."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -8,12 +8,12 @@ from sqlalchemy.engine import Connection
 
 
 class InsertSelect(NamedTuple):
-    """How a row is inserted under its parent, which gives it some of its columns.
+    """The insertion of a row under its parent row, which gives it some of its columns.
 
     Attributes:
-        statement: ``INSERT … SELECT`` from the parent, which makes no row where there is none.
-        find: The parent's columns, by the names that they have in the new row.
-        create: The ``INSERT`` of a row whose columns are known.
+        statement: ``INSERT … SELECT`` from the parent row, which inserts nothing without one.
+        find: ``SELECT`` of the parent row's columns, under their names in the new row.
+        create: ``INSERT`` of a row whose columns are known.
         given: Columns of the new row that are parameters of the same name.
     """
 
@@ -26,11 +26,11 @@ class InsertSelect(NamedTuple):
 def select_then_insert(
     connection: Connection, insertion: InsertSelect, row: Mapping[str, Any]
 ) -> int:
-    """Look for the parent, then insert the row; return 0 where there is no parent."""
-    # A parameter that stands for a column of a SELECT has no type, which some refuse.
-    copied = connection.execute(insertion.find, row).mappings().first()
-    if copied is None:
+    """Insert a row under its parent row by two statements; return the row count."""
+    # Some databases refuse a parameter as a column of a SELECT: it has no type.
+    parent = connection.execute(insertion.find, row).mappings().first()
+    if parent is None:
         return 0
     given = {name: row[name] for name in insertion.given}
-    connection.execute(insertion.create, {**copied, **given})
+    connection.execute(insertion.create, {**parent, **given})
     return 1

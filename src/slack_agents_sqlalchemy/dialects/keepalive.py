@@ -1,23 +1,22 @@
-"""The settings of TCP keepalive that detect a silent peer within a time limit."""
+"""The settings of TCP keepalive that detect an unresponsive peer within a time limit."""
 
 import math
 from typing import NamedTuple
 
-_LONGEST = 32_767.0  # seconds; the most that Linux takes for a probe
+_LONGEST = 32_767.0  # seconds; Linux accepts no longer interval
 
 
 class Keepalive(NamedTuple):
-    """How TCP looks whether a peer that says nothing is there.
+    """The settings of TCP keepalive.
 
-    What was sent and is not acknowledged within ``limit`` loses the connection (Linux). Where an
-    answer is awaited nothing is under way: after half the limit without a word TCP probes the
-    peer, and again until the limit is over. A peer that is merely slow acknowledges both.
+    They lose a connection after the limit, both where sent data is not acknowledged and where an
+    answer is awaited. A peer that is merely slow acknowledges, and keeps its connection.
 
     Attributes:
-        idle: Seconds without a word before the first probe; half of the limit.
-        interval: Seconds between two; a tenth of the limit, as whole seconds are the finest.
-        number: Of probes; what fills the limit.
-        limit: Milliseconds; Linux goes by it and not by ``number``.
+        idle: Seconds without traffic before the first probe; half of the limit.
+        interval: Seconds between two probes; a tenth of the limit, at least one second.
+        number: Number of probes that fill the limit.
+        limit: Milliseconds; Linux uses it instead of ``number``.
     """
 
     idle: int
@@ -27,7 +26,7 @@ class Keepalive(NamedTuple):
 
     @classmethod
     def within(cls, seconds: float) -> "Keepalive":
-        """Return the probes that find a silent peer out in so many seconds, one at least."""
+        """Return the settings that detect an unresponsive peer within so many seconds."""
         seconds = min(seconds, _LONGEST)
         idle = max(1, int(seconds / 2))
         interval = max(1, int(seconds / 10))

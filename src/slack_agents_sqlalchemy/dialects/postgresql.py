@@ -1,4 +1,4 @@
-"""PostgreSQL, and what speaks its protocol."""
+"""The adapter for PostgreSQL."""
 
 import re
 import struct
@@ -16,25 +16,31 @@ from sqlalchemy.engine import URL, Connection, Dialect
 from sqlalchemy.schema import CreateSchema
 from sqlalchemy.types import TypeEngine
 
-from slack_agents_sqlalchemy.dialects.base import DialectAdapter, TemporaryDatabase, lock_error
-from slack_agents_sqlalchemy.dialects.columns import Timestamp, declare_partial_indexes
+from slack_agents_sqlalchemy.dialects.base import (
+    DialectAdapter,
+    TemporaryDatabase,
+    migration_lock_error,
+    set_partial_indexes,
+)
+from slack_agents_sqlalchemy.dialects.driver_calls import AsyncDriverCalls
 from slack_agents_sqlalchemy.dialects.error_kinds import ErrorKind, sqlstate
 from slack_agents_sqlalchemy.dialects.keepalive import Keepalive
 from slack_agents_sqlalchemy.dialects.servers import named_servers
+from slack_agents_sqlalchemy.dialects.timestamps import Timestamp
 from slack_agents_sqlalchemy.dialects.transactions import pause
-from slack_agents_sqlalchemy.dialects.upserts import Upsert, upsert_on_conflict
+from slack_agents_sqlalchemy.dialects.upserts import Upsert, insert_on_conflict
 from slack_agents_sqlalchemy.errors import (
     AccessRefusedError,
     ConfigurationError,
     UnsupportedDatabaseError,
 )
 
-_LOCK_KEY = 0x51AC_A6E7_5A1C_0DB1 >> 1  # an arbitrary number, the same in every release
+_LOCK_KEY = 0x51AC_A6E7_5A1C_0DB1 >> 1  # an arbitrary number; every release uses the same
 _TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(:key)")
 _LOCK_POLL = 0.05  # seconds
 _FEATURE_NOT_SUPPORTED = "0A000"
 
-# How libpq's URLs speak of TLS.
+# libpq's parameters of TLS.
 _TLS = (
     "sslmode",
     "sslrootcert",
@@ -48,10 +54,10 @@ _TLS = (
 _PORT = 5432
 _LIBPQ = ("psycopg", "psycopg_async", "psycopg2")
 
-# What PostgreSQL says of a statement that was prepared on another connection.
+# The errors of a statement that was prepared on another connection.
 _NOT_PREPARED = ("26000", "42P05", "08P01")
 
-_FAULTS = {
+_ERROR_KINDS = {
     "08P01": ErrorKind.OTHER,  # protocol violation: see _NOT_PREPARED
     "08": ErrorKind.UNAVAILABLE,  # connection exception
     "53300": ErrorKind.UNAVAILABLE,  # too many connections
@@ -71,24 +77,24 @@ _FAULTS = {
 }
 
 
-class TimestampTZ(Timestamp):
+class TimestampTZ(Timestamp[datetime]):
     """``TIMESTAMP WITH TIME ZONE``."""
 
-    def column_type(self) -> TypeEngine[Any]:
+    def column_type(self) -> TypeEngine[datetime]:
         return TIMESTAMP(timezone=True)
 
     def to_database(self, value: datetime) -> datetime:
         return value
 
     def from_database(self, value: datetime) -> datetime:
-        return value.astimezone(UTC)  # psycopg2 answers in the session's time zone
+        return value.astimezone(UTC)  # psycopg2 returns the session's time zone
 
 
 class _BinaryDouble(Double[float]):
-    """A float that is read by its eight bytes.
+    """A float that is read as its eight bytes.
 
-    libpq's drivers read text, which the setting ``extra_float_digits`` cuts short. Setting it for
-    the session would not hold behind a pooler that shares connections by transaction.
+    libpq's drivers read text, which the setting ``extra_float_digits`` rounds. A pooler that shares
+    connections by transaction loses a setting of the session.
     """
 
     def column_expression(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -104,10 +110,8 @@ class _BinaryDouble(Double[float]):
         return read
 
 
-class AsyncpgCalls:
-    """asyncpg, which keeps its own prepared statements."""
-
-    read_time = None  # it is aware, in UTC
+class AsyncpgCalls(AsyncDriverCalls):
+    """The calls of asyncpg, which caches prepared statements itself."""
 
     async def fetch(
         self, connection: Any, sql: str, arguments: list[Any]
@@ -117,47 +121,47 @@ class AsyncpgCalls:
         return rows
 
     async def execute(self, connection: Any, sql: str, arguments: list[Any]) -> int:
-        """Run a writing statement; PostgreSQL answers with a tag as ``INSERT 0 1``."""
-        tag: str = await connection.execute(sql, *arguments)
+        """Run a writing statement and return how many rows it matched or inserted."""
+        tag: str = await connection.execute(sql, *arguments)  # as INSERT 0 1
         return int(tag.rpartition(" ")[2])
 
-    def is_lost(self, connection: Any) -> bool:
-        """Return whether the connection was closed under its user."""
+    def is_closed(self, connection: Any) -> bool:
+        """Return whether the connection was closed, by the server for example."""
         return bool(connection.is_closed())
 
 
 class PostgreSQL(DialectAdapter):
-    """PostgreSQL; tested with 15."""
+    """PostgreSQL; tested with 15 and 18."""
 
     default_driver = "asyncpg"
     extra = "postgresql"
     timestamp = TimestampTZ()
-    autocommits = True
+    supports_autocommit = True
     is_supported = True
-    migrates_atomically = True
-    needs = (("postgresql", (9, 5), "INSERT … ON CONFLICT"),)
+    has_transactional_ddl = True
+    minimum_versions = (("postgresql", (9, 5), "INSERT … ON CONFLICT"),)
     supports_insert_select = True
     empty_text_is_null = False
 
-    def complete(self, url: URL) -> URL:
-        # Hosting services hand out postgres:// and ?sslmode=, which libpq understands.
+    def complete_url(self, url: URL) -> URL:
+        # Hosting services use libpq's form: postgres:// and ?sslmode=.
         if url.drivername == "postgres":
             url = url.set(drivername="postgresql")
-        url = super().complete(url)
+        url = super().complete_url(url)
         driver = url.get_driver_name()
         if driver in ("asyncpg", *_LIBPQ) and len(named_servers(url, _PORT)) > 1:
-            # A standby answers too, and refuses to write.
+            # A standby accepts connections too, and refuses to write.
             url = url.update_query_dict({"target_session_attrs": "read-write"} | url.query)
-        if driver == "psycopg":  # the same driver, by its asyncio side
+        if driver == "psycopg":  # its asyncio side
             return url.set(drivername="postgresql+psycopg_async")
         return url
 
     def driver_url(self, url: URL) -> URL:
         driver = url.get_driver_name()
         if driver in ("asyncpg", *_LIBPQ) and (listed := named_servers(url, None)):
-            # SQLAlchemy splits a list in a way of its own, and no address of IPv6.
+            # SQLAlchemy splits a list by other rules, and cannot split an IPv6 address.
             url = url.difference_update_query(("host", "port"))
-            if driver == "asyncpg":  # with several, `servers` names each in its turn
+            if driver == "asyncpg":  # the engine tries the others in turn, by `servers`
                 url = url.set(**listed[0])
             else:
                 ports = [str(server["port"] or "") for server in listed]
@@ -165,7 +169,7 @@ class PostgreSQL(DialectAdapter):
                 url = url.update_query_dict({"host": ",".join(hosts)})
                 url = url.update_query_dict({"port": ",".join(ports)} if any(ports) else {})
         of_tls = {name: url.query[name] for name in _TLS if name in url.query}
-        if driver == "asyncpg" and of_tls:  # which takes these names in a DSN only
+        if driver == "asyncpg" and of_tls:  # asyncpg accepts these names in a DSN only
             dsn = "postgresql:///?" + urlencode(of_tls)
             url = url.difference_update_query(of_tls).update_query_dict({"dsn": dsn})
         return url
@@ -176,18 +180,18 @@ class PostgreSQL(DialectAdapter):
         if driver == "asyncpg":
             return {"timeout": connect_timeout}
         if driver in _LIBPQ:
-            # libpq takes the encoding from the role's or the database's settings, asyncpg does not.
+            # Else the settings of the role or the database choose it; asyncpg always uses UTF8.
             return {
                 "connect_timeout": max(1, round(connect_timeout)),
                 "client_encoding": "utf8",
             }
         return {}
 
-    def prepare_dialect(self, dialect: Dialect) -> None:
+    def configure_dialect(self, dialect: Dialect) -> None:
         if dialect.driver in _LIBPQ:
             dialect.colspecs = {**dialect.colspecs, Double: _BinaryDouble}
 
-    def prepare_connection(self, dbapi_connection: Any, info: dict[str, Any]) -> None:
+    def configure_connection(self, dbapi_connection: Any, info: dict[str, Any]) -> None:
         url, schema = info["url"], info["schema"]
         encoding = _setting(dbapi_connection, "server_encoding")
         if _is_other_than_utf8(encoding):
@@ -207,7 +211,7 @@ class PostgreSQL(DialectAdapter):
             _run(dbapi_connection, "SET DateStyle = 'ISO'")
         if schema is not None:
             [[found]] = _run(dbapi_connection, "SELECT current_schema()")
-            if found not in (schema, None):  # None: it is not there yet
+            if found not in (schema, None):  # None: it does not exist yet
                 raise _not_in_schema(url, schema, found)
 
     def keepalive_arguments(self, driver: str, limit: float) -> dict[str, Any]:
@@ -223,15 +227,15 @@ class PostgreSQL(DialectAdapter):
         }
 
     def servers(self, url: URL) -> Sequence[dict[str, Any]]:
-        # libpq goes from one to the next itself; asyncpg does too, but one that is silent takes
-        # the time of all.
+        # libpq tries the next one itself. asyncpg does too, but one unresponsive server uses up the
+        # timeout of all.
         servers = named_servers(url, _PORT)
         return servers if len(servers) > 1 and url.get_driver_name() == "asyncpg" else ()
 
     def server_count(self, url: URL) -> int:
         return max(len(named_servers(url, _PORT)), 1)
 
-    def limits_connecting(self, driver: str) -> bool:
+    def enforces_connect_timeout(self, driver: str) -> bool:
         return driver in ("asyncpg", *_LIBPQ)
 
     def schema_arguments(self, driver: str, schema: str) -> dict[str, Any]:
@@ -240,7 +244,7 @@ class PostgreSQL(DialectAdapter):
         if driver == "asyncpg":
             return {"server_settings": {"search_path": path}}
         if driver in _LIBPQ:
-            escaped = re.sub(r"([\\\s])", r"\\\1", path)  # the server splits it at each space
+            escaped = re.sub(r"([\\\s])", r"\\\1", path)  # the server splits at spaces
             return {"options": f"-csearch_path={escaped}"}
         return super().schema_arguments(driver, schema)
 
@@ -249,16 +253,16 @@ class PostgreSQL(DialectAdapter):
             return {
                 "statement_cache_size": 0,
                 "prepared_statement_cache_size": 0,
-                "prepared_statement_name_func": str,  # the unnamed one, which the next replaces
+                "prepared_statement_name_func": str,  # no name: the next one replaces it
             }
         if driver in ("psycopg", "psycopg_async"):
             return {"prepare_threshold": None}
         return {}
 
-    def prepares_apart(self, driver: str) -> bool:
+    def prepares_separately(self, driver: str) -> bool:
         return driver == "asyncpg"
 
-    def advice(self, error: BaseException) -> str:
+    def hint(self, error: BaseException) -> str:
         if self.error_code(error) in _NOT_PREPARED:
             return (
                 ". A pooler that shares connections by transaction, as PgBouncer, loses prepared "
@@ -269,11 +273,11 @@ class PostgreSQL(DialectAdapter):
     def driver_calls(self, driver: str) -> AsyncpgCalls | None:
         return AsyncpgCalls() if driver == "asyncpg" else None
 
-    def interrupt(
+    def cancel_statement(
         self, driver_connection: Any, connect: Callable[[], AbstractContextManager[Connection]]
     ) -> None:
         if type(driver_connection).__module__.startswith("psycopg2"):
-            driver_connection.cancel()  # the asyncio drivers ask the server when they are cancelled
+            driver_connection.cancel()  # asyncio drivers do so when their task is cancelled
 
     def large_text_type(self, dialect: Dialect) -> TypeEngine[Any]:
         return Text()
@@ -286,18 +290,18 @@ class PostgreSQL(DialectAdapter):
             drop=f"DROP SCHEMA IF EXISTS {name} CASCADE",
         )
 
-    def declare(self, metadata: MetaData) -> None:
-        declare_partial_indexes(metadata, "postgresql")
+    def set_table_options(self, metadata: MetaData) -> None:
+        set_partial_indexes(metadata, "postgresql")
 
     def contains(self, column: ColumnElement[str], parameter: str) -> ColumnElement[bool]:
-        # 0.4 of the time of LIKE, measured on 10,000 rows.
+        # Measured on 10,000 rows: 0.4 of the time of LIKE.
         return func.strpos(column, bindparam(parameter, type_=Text)) > 0
 
     def upsert(self, table: Table, replaced: Sequence[str]) -> Upsert:
-        return upsert_on_conflict(insert(table), table, replaced)
+        return insert_on_conflict(insert(table), table, replaced)
 
-    def select_revision(self, version_table: str) -> str:
-        # The table may be another agent's, further on in the search path.
+    def revision_query(self, version_table: str) -> str:
+        # A later schema of the search path may hold another agent's table.
         return (
             f"SELECT v.version_num FROM {version_table} AS v"  # noqa: S608 - a constant
             " JOIN pg_catalog.pg_class AS c ON c.oid = v.tableoid"
@@ -307,14 +311,14 @@ class PostgreSQL(DialectAdapter):
 
     @contextmanager
     def migration_lock(self, connection: Connection, timeout: float) -> Iterator[None]:
-        # One transaction holds the lock and the migration: it works behind a pooler too, and a
-        # migration that fails leaves nothing behind.
+        # One transaction holds the lock and the migration: this works behind a pooler too, and a
+        # failed migration is rolled back.
         connection.rollback()
         connection.execution_options(isolation_level="READ COMMITTED")
         try:
             _take_lock(connection, timeout)
             schema = _lasting_schema(connection)
-            # Alembic would find the tables of another agent, further on in the search path.
+            # Else Alembic finds the tables of another agent, in a later schema of the search path.
             is_local = True
             alone = func.set_config("search_path", func.quote_ident(schema), is_local)
             connection.execute(select(alone))
@@ -328,25 +332,25 @@ class PostgreSQL(DialectAdapter):
     def error_kind(self, error: BaseException) -> ErrorKind:
         if _has_stale_plan(error):
             return ErrorKind.UNAVAILABLE
-        # asyncpg, and what SQLAlchemy makes of its error: this server is not the primary.
+        # asyncpg's error, or SQLAlchemy's of it: this server is not the primary.
         if "TargetServerAttributeNotMatched" in map(_type_name, (error, error.__cause__)):
             return ErrorKind.UNAVAILABLE
         code = str(self.error_code(error))
-        return _FAULTS.get(code) or _FAULTS.get(code[:2]) or ErrorKind.OTHER
+        return _ERROR_KINDS.get(code) or _ERROR_KINDS.get(code[:2]) or ErrorKind.OTHER
 
 
 def _take_lock(connection: Connection, timeout: float) -> None:
-    # The client waits: a server that waits must be asked to cancel when the client is interrupted.
+    # The client polls: an interrupted client would have to ask a waiting server to cancel.
     deadline = time.monotonic() + timeout
     while not connection.execute(_TRY_LOCK, {"key": _LOCK_KEY}).scalar():
         if time.monotonic() > deadline:
-            raise lock_error(timeout)
+            raise migration_lock_error(timeout)
         pause(connection, _LOCK_POLL)
 
 
 def _has_stale_plan(error: BaseException) -> bool:
-    """Return whether a prepared statement of the connection no longer fits its tables."""
-    if _type_name(error) == "InvalidCachedStatementError":  # asyncpg's, and SQLAlchemy's of it
+    """Return whether a table changed after the connection had prepared its statement."""
+    if _type_name(error) == "InvalidCachedStatementError":  # asyncpg's, or SQLAlchemy's of it
         return True
     return (
         sqlstate(error) == _FEATURE_NOT_SUPPORTED
@@ -365,7 +369,7 @@ def _current_schema(connection: Connection) -> str | None:
 
 
 def _lasting_schema(connection: Connection) -> str:
-    """Return the schema for the tables, which is created where the option ``schema`` names it."""
+    """Return the schema of the tables; create the one that the option ``schema`` names."""
     schema = _current_schema(connection) or _create_schema(connection)
     if schema.startswith("pg_temp"):
         raise ConfigurationError(
@@ -405,7 +409,7 @@ def _not_in_schema(url: URL, schema: str, found: str) -> ConfigurationError:
     )
 
 
-_LONGEST_NAME = 63  # bytes; PostgreSQL cuts a longer one
+_LONGEST_NAME = 63  # bytes; PostgreSQL truncates a longer one
 
 
 def _require_name(schema: str) -> None:
@@ -413,6 +417,8 @@ def _require_name(schema: str) -> None:
     size = len(schema.encode(errors="replace"))
     if size > _LONGEST_NAME:
         problem = f"has {size} bytes, and PostgreSQL's names have {_LONGEST_NAME} at most"
+    elif schema == "information_schema" or schema.startswith("pg_"):
+        problem = "is the name of a system schema of PostgreSQL: name another one"
     elif schema == "$user":
         problem = "is what PostgreSQL replaces by the name of the user: name the schema itself"
     elif re.search("[\0\ud800-\udfff]", schema):
@@ -423,7 +429,7 @@ def _require_name(schema: str) -> None:
 
 
 def _setting(dbapi_connection: Any, name: str) -> str | None:
-    """Return a setting of a new connection; the drivers know some without asking the server."""
+    """Return a setting of a new connection; the drivers know some without a round trip."""
     own = getattr(dbapi_connection, "driver_connection", dbapi_connection)
     if hasattr(own, "get_settings"):  # asyncpg
         return getattr(own.get_settings(), name, None)
@@ -435,7 +441,7 @@ def _setting(dbapi_connection: Any, name: str) -> str | None:
 
 
 def _is_other_than_utf8(encoding: str | None) -> bool:
-    # PgBouncer repeats the name as asyncpg writes it: 'utf-8', with its quotes.
+    # PgBouncer returns the name as asyncpg wrote it: 'utf-8', with the quotes.
     name = re.sub(r"\W", "", encoding or "UTF8").upper()
     return name not in ("UTF8", "UNICODE")
 
@@ -445,5 +451,5 @@ def _run(dbapi_connection: Any, sql: str) -> Sequence[Sequence[Any]]:
     cursor.execute(sql)
     rows: Sequence[Sequence[Any]] = cursor.fetchall() if cursor.description else ()
     cursor.close()
-    dbapi_connection.commit()  # of no consequence in AUTOCOMMIT
+    dbapi_connection.commit()  # a no-op in AUTOCOMMIT
     return rows

@@ -1,4 +1,4 @@
-"""SQLite, as a file or in memory."""
+"""The adapter for SQLite, as a file or in memory."""
 
 import asyncio
 import logging
@@ -22,20 +22,26 @@ from sqlalchemy.pool import StaticPool
 from sqlalchemy.types import DateTime, TypeEngine
 from sqlalchemy.util import await_only
 
-from slack_agents_sqlalchemy.dialects.base import DialectAdapter, TemporaryDatabase, lock_error
-from slack_agents_sqlalchemy.dialects.columns import Timestamp, declare_partial_indexes
+from slack_agents_sqlalchemy.dialects.base import (
+    DialectAdapter,
+    TemporaryDatabase,
+    migration_lock_error,
+    set_partial_indexes,
+)
+from slack_agents_sqlalchemy.dialects.driver_calls import TransactionCalls
 from slack_agents_sqlalchemy.dialects.error_kinds import ErrorKind, driver_error
+from slack_agents_sqlalchemy.dialects.timestamps import Timestamp
 from slack_agents_sqlalchemy.dialects.transactions import pause
-from slack_agents_sqlalchemy.dialects.upserts import Upsert, upsert_on_conflict
+from slack_agents_sqlalchemy.dialects.upserts import Upsert, insert_on_conflict
 from slack_agents_sqlalchemy.errors import AccessRefusedError, ConfigurationError
 
 _logger = logging.getLogger(__name__)
 
-# Seconds that a statement waits for another process's write before its call is made again. Nothing
-# ends that wait, so it is short: a call that is given up does not keep its thread.
+# Lock timeout in seconds, after which a call is retried. It is short because nothing interrupts the
+# wait: a cancelled call would occupy its thread.
 _BUSY_TIMEOUT = 0.1
 
-_FAULTS = {
+_ERROR_KINDS = {
     sqlite3.SQLITE_BUSY: ErrorKind.LOCKED,
     sqlite3.SQLITE_LOCKED: ErrorKind.LOCKED,
     sqlite3.SQLITE_INTERRUPT: ErrorKind.TIMED_OUT,
@@ -46,25 +52,38 @@ _FAULTS = {
     sqlite3.SQLITE_FULL: ErrorKind.FULL,
 }
 
-_THREAD_ENDS = 5.0  # seconds that aiosqlite's thread may take to end after it has failed to connect
-_LONGEST_WAIT = 30.0  # seconds for a lock, by a driver that is not known
+_THREAD_ENDS = 5.0  # seconds to wait for aiosqlite's thread after a failed connect
+_LONGEST_BUSY_TIMEOUT = 30.0  # seconds, with an unknown driver
 
-# Drivers that take the arguments of the standard library's ``sqlite3.connect``.
+# Drivers with the arguments of the standard library's ``sqlite3.connect``.
 _SQLITE3_DRIVERS = ("pysqlite", "aiosqlite", "pysqlcipher")
 _TURSO_DRIVERS = ("turso", "aioturso", "turso_sync")
 
 # Parameters of SQLite's URI filenames (https://www.sqlite.org/uri.html).
 _URI_PARAMETERS = ("cache", "immutable", "mode", "modeof", "nolock", "psow", "vfs")
 
-# In a connection's info.
+# Arguments of the drivers that a URL may have; SQLAlchemy ignores others with a warning.
+_DRIVER_ARGUMENTS = (
+    *(
+        "cached_statements",
+        "check_same_thread",
+        "detect_types",
+        "isolation_level",
+        "timeout",
+        "uri",
+    ),
+)
+_CIPHER_ARGUMENTS = ("cipher", "cipher_page_size", "cipher_use_hmac", "kdf_iter")  # pysqlcipher's
+
+# Keys of a connection's info.
 _DURABILITY = "synchronous"
 _JOURNAL = "journal_mode"
 
 
-class ISOText(Timestamp):
+class ISOText(Timestamp[datetime]):
     """ISO 8601 text in UTC with microseconds, which sorts by time."""
 
-    def column_type(self) -> TypeEngine[Any]:
+    def column_type(self) -> TypeEngine[datetime]:
         return DateTime()
 
     def to_database(self, value: datetime) -> datetime:
@@ -74,27 +93,16 @@ class ISOText(Timestamp):
         return value.replace(tzinfo=UTC)
 
 
-class PysqliteCalls:
-    """The standard library's driver."""
+class PysqliteCalls(TransactionCalls):
+    """The calls of the standard library's driver."""
 
-    def read_time(self, value: str) -> datetime:
-        """Return the time that a text says; a sixth of what ``replace(tzinfo=…)`` alone takes."""
+    @staticmethod
+    def read_time(value: str) -> datetime:
+        """Return the aware UTC time for a text; it takes a sixth of ``replace(tzinfo=…)``."""
         return datetime.fromisoformat(value + "+00:00")
 
-    async def fetch(
-        self, connection: Any, sql: str, arguments: list[Any]
-    ) -> Sequence[Sequence[Any]]:
-        """Run a reading statement and return all its rows."""
-        rows: Sequence[Sequence[Any]] = connection.execute(sql, arguments).fetchall()
-        return rows
-
-    async def execute(self, connection: Any, sql: str, arguments: list[Any]) -> int:
-        """Run a writing statement and return how many rows it matched or made."""
-        matched: int = connection.execute(sql, arguments).rowcount
-        return matched
-
-    def is_lost(self, connection: Any) -> bool:
-        """Return False: a file is not closed under its user."""
+    def is_closed(self, connection: Any) -> bool:
+        """Return False: nobody else closes a file."""
         return False
 
     def begin(self, connection: Any) -> None:
@@ -102,20 +110,20 @@ class PysqliteCalls:
         connection.execute("BEGIN IMMEDIATE")
 
     def is_in_transaction(self, connection: Any) -> bool:
-        """Return whether there is a transaction: a full disk, for one, rolls it back."""
+        """Return whether the connection is in a transaction; a full disk, for one, ends it."""
         try:
             is_there: bool = connection.in_transaction
-        except sqlite3.ProgrammingError:  # it was closed
+        except sqlite3.ProgrammingError:  # the connection is closed
             return False
         return is_there
 
     def commit(self, connection: Any) -> bool:
-        """Commit, or roll back; return whether all of the transaction is stored."""
+        """Commit the transaction, else roll it back; return whether all of it is stored."""
         try:
             connection.execute("COMMIT")
         except sqlite3.Error:
             if self.is_in_transaction(connection):
-                with suppress(sqlite3.Error):  # it ends the transaction all the same
+                with suppress(sqlite3.Error):  # the transaction ends in any case
                     connection.execute("ROLLBACK")
             return False
         return True
@@ -127,47 +135,55 @@ class SQLite(DialectAdapter):
     default_driver = "pysqlite"
     has_single_connection = True
     timestamp = ISOText()
-    autocommits = True
+    supports_autocommit = True
     is_supported = True
-    migrates_atomically = True
-    needs = (("sqlite", (3, 24), "INSERT … ON CONFLICT"),)
+    has_transactional_ddl = True
+    minimum_versions = (("sqlite", (3, 24), "INSERT … ON CONFLICT"),)
     supports_insert_select = True
+    supports_synchronous = True
     empty_text_is_null = False
+    has_short_lock_timeout = True
+    duplicate_key_codes = (
+        sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY,
+        sqlite3.SQLITE_CONSTRAINT_UNIQUE,
+    )
+    unreachable_hint = "Is its folder there, and may this process write to it?"
+    access_refused_hint = (
+        "Check the rights of this process on the file, its -wal and -shm beside it, and its folder."
+    )
 
-    def complete(self, url: URL) -> URL:
+    def complete_url(self, url: URL) -> URL:
         if url.get_driver_name() in _SQLITE3_DRIVERS:
             _require_form(url)
-        return super().complete(url)
+        return super().complete_url(url)
 
-    def is_private_memory(self, url: URL) -> bool:
+    def is_in_memory(self, url: URL) -> bool:
         path, parameters = _opened(url)
         in_memory = parameters.get("mode") == "memory" or parameters.get("vfs") == "memdb"
         return in_memory or path in ("", ":memory:")
 
-    has_synchronous = True
-
     def is_missing(self, url: URL) -> bool:
         path = self._created(url)
-        return path is not None and not os.path.exists(path)  # noqa: PTH110 - also if it is too long
+        return path is not None and not os.path.exists(path)  # noqa: PTH110 - a path may be too long
 
-    def make_private(self, url: URL) -> None:
+    def create_private_files(self, url: URL) -> None:
         path = self._created(url)
         if path is None:
             return
-        # SQLite gives its -wal and -shm the mode of the file; Turso does not.
+        # SQLite gives -wal and -shm the mode of the file; Turso does not.
         names = ("", "-wal") if url.get_driver_name() in _TURSO_DRIVERS else ("",)
-        # An error here is left for SQLite to report. A file that exists is not opened: to close
-        # it would release the locks that this process has on it (POSIX).
+        # SQLite reports an error itself. An existing file is not opened: closing it would release
+        # the locks that this process holds on it (POSIX).
         with suppress(OSError, ValueError):
             file = os.path.realpath(path)  # with O_EXCL, open follows no symbolic link
             for name in names:
                 os.close(os.open(file + name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
     def _created(self, url: URL) -> str | None:
-        """Return the path of the file that connecting creates where it is missing, if any."""
+        """Return the path of the file that a connection creates if it is missing; None if none."""
         path, parameters = _opened(url)
         opens_only = parameters.get("mode") in ("ro", "rw")
-        return None if url.host or opens_only or self.is_private_memory(url) else path
+        return None if url.host or opens_only or self.is_in_memory(url) else path
 
     def engine_arguments(self, url: URL, pool_size: int) -> dict[str, Any]:
         if url.get_driver_name() == "aiosqlite":
@@ -185,17 +201,17 @@ class SQLite(DialectAdapter):
         of_driver = {"async_creator_fn": _connect_aiosqlite} if driver == "aiosqlite" else {}
         return {"check_same_thread": False, "timeout": _BUSY_TIMEOUT, **of_driver}
 
-    def prepare_connection(self, dbapi_connection: Any, info: dict[str, Any]) -> None:
+    def configure_connection(self, dbapi_connection: Any, info: dict[str, Any]) -> None:
         cursor = dbapi_connection.cursor()
         cursor.execute("PRAGMA foreign_keys = ON")
         if info["url"].get_driver_name() not in _SQLITE3_DRIVERS:
-            # Its errors may have no number: only SQLite itself can wait for a lock.
-            wait = min(_LONGEST_WAIT, 0.8 * info["command_timeout"])
+            # The driver's errors may have no number, so that SQLite itself must wait for a lock.
+            wait = min(_LONGEST_BUSY_TIMEOUT, 0.8 * info["command_timeout"])
             cursor.execute(f"PRAGMA busy_timeout = {round(1000 * wait)}")
         try:
             cursor.execute("PRAGMA journal_mode")  # the first statement that reads the file
         except Exception as exc:
-            dbapi_connection.close()  # the pool drops it without
+            dbapi_connection.close()  # the pool does not
             if self.error_code(exc) == sqlite3.SQLITE_NOTADB:
                 raise _not_a_database(info["url"], exc) from exc
             raise
@@ -203,12 +219,10 @@ class SQLite(DialectAdapter):
         _set_synchronous(cursor.execute, info)
         cursor.close()
 
-    has_short_lock_timeout = True
-
-    def interrupt(
+    def cancel_statement(
         self, driver_connection: Any, connect: Callable[[], AbstractContextManager[Connection]]
     ) -> None:
-        interrupt = getattr(driver_connection, "interrupt", None)  # Turso's has none
+        interrupt = getattr(driver_connection, "interrupt", None)  # Turso has none
         ended = interrupt and interrupt()
         if ended is not None:  # aiosqlite's is a coroutine
             await_only(ended)
@@ -220,20 +234,20 @@ class SQLite(DialectAdapter):
         return Text()
 
     def temporary_database(self, url: URL, name: str, directory: Path) -> TemporaryDatabase:
-        if self.is_private_memory(url):
+        if self.is_in_memory(url):
             return TemporaryDatabase(url)
         plain = url.difference_update_query((*_URI_PARAMETERS, "uri"))
         return TemporaryDatabase(plain.set(database=str(directory / f"{name}.db")))
 
-    def declare(self, metadata: MetaData) -> None:
-        declare_partial_indexes(metadata, "sqlite")
+    def set_table_options(self, metadata: MetaData) -> None:
+        set_partial_indexes(metadata, "sqlite")
 
     def contains(self, column: ColumnElement[str], parameter: str) -> ColumnElement[bool]:
-        # 0.8 of the time of LIKE, measured on 10,000 rows.
+        # Measured on 10,000 rows: 0.8 of the time of LIKE.
         return func.instr(column, bindparam(parameter, type_=Text)) > 0
 
     def upsert(self, table: Table, replaced: Sequence[str]) -> Upsert:
-        return upsert_on_conflict(insert(table), table, replaced)
+        return insert_on_conflict(insert(table), table, replaced)
 
     @contextmanager
     def migration_lock(self, connection: Connection, timeout: float) -> Iterator[None]:
@@ -243,7 +257,7 @@ class SQLite(DialectAdapter):
             _retry_while_busy(connection, "BEGIN IMMEDIATE", deadline)
         except DBAPIError as exc:
             if self.error_kind(driver_error(exc)) is ErrorKind.LOCKED:
-                raise lock_error(timeout) from exc
+                raise migration_lock_error(timeout) from exc
             raise
         try:
             yield
@@ -253,20 +267,20 @@ class SQLite(DialectAdapter):
             raise
         connection.exec_driver_sql("COMMIT")
 
-    def restore_settings(self, connection: Connection) -> None:
+    def apply_database_settings(self, connection: Connection) -> None:
         info = connection.info
         if info[_JOURNAL] in ("wal", "memory"):
             return
-        # By the driver's cursor: an error is no reason for SQLAlchemy to drop the connection.
+        # By the driver's cursor: SQLAlchemy would drop the connection after an error.
         cursor: Any = connection.connection.cursor()
         cursor.execute("PRAGMA busy_timeout")
-        [usual] = cursor.fetchone()
+        [busy_timeout] = cursor.fetchone()
         cursor.execute("PRAGMA busy_timeout = 0")
         try:
             cursor.execute("PRAGMA journal_mode = WAL")
             [info[_JOURNAL]] = cursor.fetchone()
         except connection.dialect.loaded_dbapi.Error as exc:
-            # Another error is that of a file or folder that may only be read.
+            # Another error is that of a read-only file or folder.
             code = self.error_code(exc)
             if isinstance(code, int) and code & 0xFF == sqlite3.SQLITE_BUSY:
                 _logger.warning(
@@ -275,64 +289,55 @@ class SQLite(DialectAdapter):
                     "next start tries again",
                     info["url"],
                 )
-        cursor.execute(f"PRAGMA busy_timeout = {usual}")
+        cursor.execute(f"PRAGMA busy_timeout = {busy_timeout}")
         _set_synchronous(cursor.execute, info)
         cursor.close()
-
-    when_unreachable = "Is its folder there, and may this process write to it?"
-    when_refused = (
-        "Check the rights of this process on the file, its -wal and -shm beside it, and its folder."
-    )
 
     def error_code(self, error: BaseException) -> str | int | None:
         code = getattr(error, "sqlite_errorcode", None)
         return code if isinstance(code, int) else None
 
-    def is_duplicate(self, error: BaseException) -> bool:
-        return self.error_code(error) in (
-            sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY,
-            sqlite3.SQLITE_CONSTRAINT_UNIQUE,
-        )
-
-    def repeats_row(self, error: BaseException) -> bool:
-        return False  # it names columns only
+    def error_shows_values(self, error: BaseException) -> bool:
+        return False  # it shows names of columns only
 
     def error_kind(self, error: BaseException) -> ErrorKind:
         code = self.error_code(error)
-        # The low byte is the kind of error; the rest refines it.
+        # The low byte is the primary result code.
         return (
-            _FAULTS.get(code & 0xFF, ErrorKind.OTHER) if isinstance(code, int) else ErrorKind.OTHER
+            _ERROR_KINDS.get(code & 0xFF, ErrorKind.OTHER)
+            if isinstance(code, int)
+            else ErrorKind.OTHER
         )
 
 
 def _opened(url: URL) -> tuple[str, dict[str, str]]:
-    """Return the path that SQLite opens for a URL, and the parameters of a URI filename."""
+    """Return the path that SQLite opens for a URL, and the parameters of its URI filename."""
     try:
         [name], options = url.get_dialect()().create_connect_args(url)
-    except (ArgumentError, TypeError, ValueError):  # raised again when the engine is created
+    except (ArgumentError, TypeError, ValueError):  # create_engine raises it again
         return "", {}
     if not (options.get("uri") and name.startswith("file:")):
         return name, {}
     path, _, query = name.removeprefix("file:").partition("#")[0].partition("?")
     if path.startswith("//"):
-        path = "/" + path[2:].partition("/")[2]  # after the host, which is empty or localhost
+        path = "/" + path[2:].partition("/")[2]  # without the host, "" or "localhost"
     decoded = unquote_to_bytes(os.fsencode(path)).partition(b"\0")[0]
     return os.fsdecode(decoded), dict(parse_qsl(query))
 
 
 def _require_form(url: URL) -> None:
-    """Raise where a URL does not say what its writer meant.
+    """Raise where SQLite would not do what the URL asks for.
 
     Raises:
-        ConfigurationError: It has a host or a user, or parameters that SQLite would ignore or take
-            for a part of the file's name.
+        ConfigurationError: It has a host, a user or unknown arguments, or parameters that SQLite
+            would ignore or read as a part of the file's name.
     """
     if url.username or (url.password and url.get_driver_name() != "pysqlcipher"):
         raise ConfigurationError(
             "storage option 'url' has a user or a password, and SQLite has none: leave it out. An "
             "encrypted file is opened by sqlite+pysqlcipher://:passphrase@/agents.db"
         )
-    if url.host and url.password:  # the host may be a part of the passphrase
+    if url.host and url.password:  # not shown: the host may be a part of the passphrase
         raise ConfigurationError(
             "storage option 'url' has a host after the passphrase, and SQLite has none: write "
             f"{url.drivername}://:passphrase@/agents.db, and percent-encode the characters of the "
@@ -345,16 +350,25 @@ def _require_form(url: URL) -> None:
             f"a server, and SQLite has none: write {url.drivername}:///{path} (three slashes) for "
             "a file in the working directory, four slashes for an absolute path"
         )
+    is_uri = "uri" in url.query and (url.database or "").startswith("file:")
     found = [name for name in _URI_PARAMETERS if name in url.query]
-    if found and not ("uri" in url.query and (url.database or "").startswith("file:")):
+    if found and not is_uri:
         raise ConfigurationError(
             f"storage option 'url' has {', '.join(found)}, which SQLite reads in a URI filename "
             f"only: write {url.drivername}:///file:agents.db?mode=ro&uri=true"
         )
+    cipher = _CIPHER_ARGUMENTS if url.get_driver_name() == "pysqlcipher" else ()
+    arguments = (*_DRIVER_ARGUMENTS, *cipher)
+    unknown = sorted(set(url.query) - {*arguments, "plugin"})  # SQLAlchemy reads "plugin"
+    if unknown and not is_uri:  # a VFS may read any parameter of a URI filename
+        raise ConfigurationError(
+            f"storage option 'url' has {', '.join(unknown)}, which is no argument of the driver: "
+            f"it takes {', '.join(arguments)}"
+        )
 
 
 def _set_synchronous(execute: Callable[[str], object], info: dict[str, Any]) -> None:
-    # With NORMAL, a power cut may corrupt a file that has no write-ahead log.
+    # With NORMAL, a power cut may corrupt a file without a write-ahead log.
     durability = info.get(_DURABILITY, "FULL") if info[_JOURNAL] == "wal" else "FULL"
     execute(f"PRAGMA synchronous = {durability}")
 
@@ -369,8 +383,8 @@ def _not_a_database(url: URL, error: Exception) -> AccessRefusedError:
 
 
 def _use_write_ahead_log(connection: Connection, deadline: float) -> None:
-    """Switch to WAL, which the file remembers: readers and a writer do not wait for each other."""
-    # SQLite does not wait here for another process that opens the same new file.
+    """Set the file to WAL mode, in which readers and a writer do not wait for each other."""
+    # SQLite's lock timeout does not apply here, while another process opens the same new file.
     mode = _retry_while_busy(connection, "PRAGMA journal_mode = WAL", deadline).scalar_one()
     connection.info[_JOURNAL] = mode
     _set_synchronous(connection.exec_driver_sql, connection.info)
@@ -388,22 +402,25 @@ def _retry_while_busy(connection: Connection, statement: str, deadline: float) -
 
 
 async def _connect_aiosqlite(*args: Any, **arguments: Any) -> Any:
-    """Connect as SQLAlchemy does; a failure leaves no thread that reports to a closed loop."""
+    """Return a new connection, as SQLAlchemy makes it; after a failure, wait for its thread.
+
+    Else the thread may report to an event loop that is closed.
+    """
     import aiosqlite
 
     connection: Any = aiosqlite.connect(*args, **arguments)
+    # aiosqlite has no public way to its thread; SQLAlchemy makes it a daemon by the same attribute.
     thread = connection if isinstance(connection, Thread) else connection._thread  # noqa: SLF001
     thread.daemon = True
     try:
         return await connection
     except BaseException:
-        # aiosqlite has told it to stop, and does not wait.
         await asyncio.to_thread(thread.join, _THREAD_ENDS)
         raise
 
 
 def _hide_parameters(record: logging.LogRecord) -> bool:
-    """Leave in aiosqlite's log what it does, without the values that it does it with."""
+    """Remove the values of statements from a record of aiosqlite's log."""
     if isinstance(record.args, tuple):
         record.args = tuple(
             partial(arg.func, *arg.args[:1]) if isinstance(arg, partial) else arg
@@ -413,5 +430,5 @@ def _hide_parameters(record: logging.LogRecord) -> bool:
 
 
 def _hide_results(record: logging.LogRecord) -> bool:
-    """Leave out of asyncio's log, in its debug mode, the calls that hold aiosqlite's results."""
+    """Return False for a record of asyncio's debug mode that shows results of aiosqlite."""
     return not (isinstance(record.args, tuple) and "aiosqlite" in str(record.args[:1]))

@@ -1,4 +1,4 @@
-"""Run an operation as one transaction, again where another transaction won."""
+"""Run an operation as one transaction, and retry it where another transaction won."""
 
 import asyncio
 import random
@@ -10,30 +10,31 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.util import await_only
 
+from slack_agents_sqlalchemy.dialects.error_kinds import driver_error, is_transient
 from slack_agents_sqlalchemy.errors import DuplicateKeyError
 
-_ATTEMPTS = 20  # each but the first needs another caller whose transaction won
+_ATTEMPTS = 20  # each retry needs another caller whose transaction won
 _LONGEST_PAUSE = 0.1  # seconds
 
 
-def transact[T](
+def run_in_transaction[T](
     connection: Connection,
     operation: Callable[[Connection], T],
-    is_transient: Callable[[DBAPIError], bool],
-    code_of: Callable[[DBAPIError], str | int | None],
-    refuses_duplicate: Callable[[DBAPIError], bool],
+    *,
+    error_code: Callable[[BaseException], str | int | None],
+    is_duplicate_key: Callable[[BaseException], bool],
 ) -> T:
-    """Run an operation as one transaction, which is run again as a whole where it lost.
+    """Run an operation as one transaction, retry it as a whole, and return its result.
 
     Args:
         connection: A new one, which has run nothing yet.
-        operation: What to do; it may be run several times.
-        is_transient: Whether it may succeed when it is run again after this error.
-        code_of: The code of an error; without one, nobody knows what became of a commit.
-        refuses_duplicate: Whether an error says that a row is there already.
+        operation: What to do; it may run several times.
+        error_code: Returns the code of a driver's error. A commit that failed without a code may
+            have succeeded.
+        is_duplicate_key: Returns whether an error says that the key of a row exists.
 
     Raises:
-        DuplicateKeyError: With ``was_stored``: the row is that of a commit without an answer.
+        DuplicateKeyError: With ``was_stored``: an earlier commit of this call stored the row.
     """
     may_be_stored = False
     for attempt in count(1):
@@ -43,13 +44,14 @@ def transact[T](
             committing = True
             connection.commit()
         except DBAPIError as exc:
-            if may_be_stored and refuses_duplicate(exc):
+            if may_be_stored and is_duplicate_key(exc):
                 duplicate = DuplicateKeyError("a commit without an answer had stored the row")
                 duplicate.was_stored = True
                 raise duplicate from None
-            if attempt == _ATTEMPTS or connection.invalidated or not is_transient(exc):
+            code = error_code(driver_error(exc))
+            if attempt == _ATTEMPTS or connection.invalidated or not is_transient(exc, code):
                 raise
-            may_be_stored |= committing and code_of(exc) is None
+            may_be_stored |= committing and code is None
             connection.rollback()
             pause(connection, random.uniform(0, min(0.001 * 2**attempt, _LONGEST_PAUSE)))  # noqa: S311 - no secret
         else:
@@ -58,7 +60,7 @@ def transact[T](
 
 
 def pause(connection: Connection, seconds: float) -> None:
-    """Let others go on for a moment."""
+    """Sleep, in a greenlet or on a worker thread."""
     if connection.dialect.is_async:
         await_only(asyncio.sleep(seconds))
     else:

@@ -1,4 +1,4 @@
-"""Drivers' errors told as this package's own: by SQLSTATE or number, never by their text."""
+"""The mapping of errors: a driver's error by its SQLSTATE or number, never by its text."""
 
 from sqlalchemy.exc import (
     DataError,
@@ -11,7 +11,6 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from slack_agents_sqlalchemy.dialects import DialectAdapter, ErrorKind, driver_error
-from slack_agents_sqlalchemy.engine.attempts import Attempt
 from slack_agents_sqlalchemy.errors import (
     AccessRefusedError,
     ConfigurationError,
@@ -43,33 +42,57 @@ _MEANINGS: dict[ErrorKind, tuple[type[DatabaseError], str]] = {
 }
 
 
-def translate(
-    error: Exception, adapter: DialectAdapter, where: str, attempt: Attempt
-) -> StorageError | None:
-    """Return what an error means to a caller, or None where it is not the database's.
+class ErrorMapping:
+    """Maps the errors of one database.
 
     Args:
-        error: What SQLAlchemy or a driver raised; drivers raise past SQLAlchemy in ``connect()``.
-        adapter: The dialect, which knows its codes.
-        where: The database's URL without its password.
-        attempt: How far the call had come when it was raised.
+        adapter: The dialect's, which knows its codes.
+        where: The redacted URL of the database.
     """
-    if isinstance(error, StatementError) and isinstance(error.orig, StorageError):
-        return error.orig  # a column type refused a value before it was sent
-    cause = driver_error(error)
-    what = _kind(cause, adapter) if adapter.repeats_row(cause) else _first_line(cause)
-    if not attempt.connected and (refusal := _refusal_to_connect(error, adapter, where)):
-        return refusal
-    kind_ = _kind_of(error, cause, adapter, attempt)
-    if kind_ in _MEANINGS:
-        kind, text = _MEANINGS[kind_]
-        advice = {"if_away": adapter.when_unreachable, "if_refused": adapter.when_refused}
-        return kind(text.format(where=where, what=what, **advice))
-    if isinstance(error, IntegrityError) or adapter.is_duplicate(cause):
-        return DuplicateKeyError(f"{where} refused a row: {what}")
-    if isinstance(error, SQLAlchemyError) or adapter.error_code(cause) is not None:
-        return DatabaseError(f"{where} refused a statement: {what}{adapter.advice(cause)}")
-    return None
+
+    def __init__(self, adapter: DialectAdapter, where: str) -> None:
+        self._adapter = adapter
+        self.where = where
+
+    def map(self, error: Exception, *, connecting: bool = False) -> Exception:
+        """Return an error as one of this package's; one that is not the database's as it is.
+
+        Args:
+            error: What SQLAlchemy or a driver raised; drivers raise past SQLAlchemy in
+                ``connect()``.
+            connecting: Whether it was raised before there was a connection.
+        """
+        if isinstance(error, StorageError):
+            return error.with_traceback(None)  # it shows the frames of a pool and of a greenlet
+        mapped = self._map(error, connecting=connecting)
+        return error if mapped is None else self.caused_by(error, mapped)
+
+    def caused_by(self, error: Exception, mapped: StorageError) -> StorageError:
+        """Return the mapped error with its cause: the driver's own error, where it may be shown."""
+        mapped.__cause__ = presentable(error, self._adapter)
+        return mapped
+
+    def _map(self, error: Exception, *, connecting: bool) -> StorageError | None:
+        adapter, where = self._adapter, self.where
+        if isinstance(error, StatementError) and isinstance(error.orig, StorageError):
+            return error.orig  # a column type refused a value before it was sent
+        cause = driver_error(error)
+        what = _name(cause, adapter) if adapter.error_shows_values(cause) else _first_line(cause)
+        if connecting and (refusal := _refusal_to_connect(error, adapter, where)):
+            return refusal
+        kind = _kind(error, cause, adapter, connecting=connecting)
+        if kind in _MEANINGS:
+            error_type, text = _MEANINGS[kind]
+            advice = {
+                "if_away": adapter.unreachable_hint,
+                "if_refused": adapter.access_refused_hint,
+            }
+            return error_type(text.format(where=where, what=what, **advice))
+        if isinstance(error, IntegrityError) or adapter.is_duplicate_key(cause):
+            return DuplicateKeyError(f"{where} refused a row: {what}")
+        if isinstance(error, SQLAlchemyError) or adapter.error_code(cause) is not None:
+            return DatabaseError(f"{where} refused a statement: {what}{adapter.hint(cause)}")
+        return None
 
 
 def _refusal_to_connect(
@@ -88,8 +111,8 @@ def unusable(where: str, error: Exception) -> ConfigurationError:
     """Return the error of an argument that no driver can connect with."""
     if isinstance(error, TypeError):
         return ConfigurationError(
-            f"{where} is opened by a driver that takes no such argument, "
-            f"in the URL or in connect_args: {error}"
+            f"the driver of {where} refuses an argument, which is in the URL, in connect_args or "
+            f"in engine_options: {error}"
         )
     # Without its text, which may be about the password and repeat a part of it.
     return ConfigurationError(
@@ -106,7 +129,7 @@ def presentable(error: BaseException, adapter: DialectAdapter) -> BaseException 
         password. Its traceback shows no frame, as they are the driver's and SQLAlchemy's.
     """
     cause = _innermost(error)
-    of_data = isinstance(error, IntegrityError | DataError) or adapter.repeats_row(cause)
+    of_data = isinstance(error, IntegrityError | DataError) or adapter.error_shows_values(cause)
     if of_data or isinstance(cause, StorageError) or _is_of_arguments(error, adapter):
         return None
     cause.__cause__ = None  # what it says is in the message; this hides its context too
@@ -129,22 +152,22 @@ def _is_of_arguments(error: BaseException, adapter: DialectAdapter) -> bool:
     return of_libpq or isinstance(cause, TypeError | ValueError | OverflowError | AttributeError)
 
 
-def _kind_of(
-    error: Exception, cause: BaseException, adapter: DialectAdapter, attempt: Attempt
+def _kind(
+    error: Exception, cause: BaseException, adapter: DialectAdapter, *, connecting: bool
 ) -> ErrorKind:
     if isinstance(error, PoolTimeoutError):
         return ErrorKind.TIMED_OUT
-    lost = isinstance(error, DBAPIError) and error.connection_invalidated
-    if lost or attempt.lost or isinstance(cause, OSError):
+    is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    if is_lost or isinstance(cause, OSError):
         return ErrorKind.UNAVAILABLE
-    kind_ = adapter.error_kind(cause)
-    if kind_ is ErrorKind.OTHER and not attempt.connected and isinstance(error, DBAPIError):
+    kind = adapter.error_kind(cause)
+    if kind is ErrorKind.OTHER and connecting and isinstance(error, DBAPIError):
         return ErrorKind.UNAVAILABLE  # some drivers give no code before they are connected
-    return kind_
+    return kind
 
 
-def _kind(error: BaseException, adapter: DialectAdapter) -> str:
-    """Name an error whose text may show what was to be stored."""
+def _name(error: BaseException, adapter: DialectAdapter) -> str:
+    """Return the name of an error whose text may show what was to be stored."""
     return f"{type(error).__name__} {adapter.error_code(error)}"
 
 

@@ -1,4 +1,4 @@
-"""The engine: what SQLAlchemy and the driver are told, from the URL and the provider's options."""
+"""Create the SQLAlchemy engine, from the URL and the provider's options."""
 
 import logging
 from typing import Any
@@ -15,7 +15,7 @@ from slack_agents_sqlalchemy.errors import ConfigurationError
 from slack_agents_sqlalchemy.options import Options
 from slack_agents_sqlalchemy.urls import redact
 
-# Nothing is left to roll back when a connection is given back.
+# No transaction is open at the checkin of a connection.
 _AUTOCOMMIT = {
     "isolation_level": "AUTOCOMMIT",
     "skip_autocommit_rollback": True,
@@ -23,48 +23,53 @@ _AUTOCOMMIT = {
 }
 
 
-def autocommits(url: URL, adapter: DialectAdapter, options: Options) -> bool:
-    """Return whether connections are put in AUTOCOMMIT, so that one statement is one round trip."""
-    prepares_apart = adapter.prepares_apart(url.get_driver_name())
-    return adapter.autocommits and (options.prepared_statements or not prepares_apart)
+def uses_autocommit(url: URL, adapter: DialectAdapter, options: Options) -> bool:
+    """Return whether connections autocommit, so that one statement is one round trip."""
+    prepares_separately = adapter.prepares_separately(url.get_driver_name())
+    return adapter.supports_autocommit and (options.prepared_statements or not prepares_separately)
 
 
 def create(url: URL, adapter: DialectAdapter, options: Options) -> Engine:
-    """Create the engine; it connects to nothing yet.
+    """Return a new engine, which has no connection yet.
 
     Raises:
-        ConfigurationError: The URL or an option is of no use to SQLAlchemy or the driver.
+        ConfigurationError: SQLAlchemy or the driver refuses the URL or an option.
     """
-    of_silence = adapter.keepalive_arguments(url.get_driver_name(), options.connect_timeout)
+    keepalive = adapter.keepalive_arguments(url.get_driver_name(), options.connect_timeout)
     arguments: dict[str, Any] = {
         "hide_parameters": True,
         "echo": options.echo,
         "logging_name": "slack_agents",
-        **(_AUTOCOMMIT if autocommits(url, adapter, options) else {}),
+        **(_AUTOCOMMIT if uses_autocommit(url, adapter, options) else {}),
         **_engine_options(url, adapter, options),
         "connect_args": {
             **_connect_arguments(url, adapter, options),
-            **{name: value for name, value in of_silence.items() if name not in url.query},
+            **{name: value for name, value in keepalive.items() if name not in url.query},
             **options.connect_args,
         },
     }
     try:
         engine = create_engine(adapter.driver_url(url), **arguments)
-    except TypeError as exc:
-        raise ConfigurationError(f"storage option 'engine_options' is unusable: {exc}") from exc
-    except ArgumentError:  # which may repeat a value
-        raise ConfigurationError(
-            "storage option 'engine_options' has a value that SQLAlchemy refuses: look at "
-            f"{', '.join(options.engine_options)}"
-        ) from None
-    except ValueError as exc:
-        raise unusable(redact(url), exc) from None
-    adapter.prepare_dialect(engine.dialect)
-    # A logger of its own: at DEBUG, SQLAlchemy logs the rows that it reads, tokens too.
+    except (ArgumentError, AttributeError, KeyError, TypeError, ValueError) as exc:
+        raise _refusal(url, options, exc) from None
+    adapter.configure_dialect(engine.dialect)
+    # At DEBUG, SQLAlchemy logs the rows that it reads, including tokens.
     sql_log = logging.getLogger(f"sqlalchemy.engine.Engine.{engine.logging_name}")
-    sql_log.addFilter(_shows_no_row)
-    _listen(engine, url, adapter, options, limits_silence=not of_silence)
+    sql_log.addFilter(_is_above_debug)
+    _listen(engine, url, adapter, options, sets_keepalive=not keepalive)
     return engine
+
+
+def _refusal(url: URL, options: Options, error: Exception) -> ConfigurationError:
+    """Return the error of arguments that ``create_engine`` refuses."""
+    if isinstance(error, ValueError) or not options.engine_options:
+        return unusable(redact(url), error)
+    if isinstance(error, TypeError):
+        return ConfigurationError(f"storage option 'engine_options' is unusable: {error}")
+    return ConfigurationError(  # without its text, which may repeat a value
+        "storage option 'engine_options' has a value that SQLAlchemy refuses: look at "
+        f"{', '.join(options.engine_options)}"
+    )
 
 
 def _connect_arguments(url: URL, adapter: DialectAdapter, options: Options) -> dict[str, Any]:
@@ -76,8 +81,8 @@ def _connect_arguments(url: URL, adapter: DialectAdapter, options: Options) -> d
         in_schema = adapter.schema_arguments(driver, options.schema)
         if taken := in_schema.keys() & options.connect_args.keys():
             raise ConfigurationError(
-                f"storage option 'schema' is said to the driver by {', '.join(taken)}, "
-                "which 'connect_args' holds already: say it there, and leave 'schema' out"
+                f"storage option 'schema' sets {', '.join(taken)} for the driver, which "
+                "'connect_args' holds already: name the schema there, and leave 'schema' out"
             )
         arguments |= in_schema
     if not options.prepared_statements:
@@ -86,7 +91,7 @@ def _connect_arguments(url: URL, adapter: DialectAdapter, options: Options) -> d
 
 
 def _engine_options(url: URL, adapter: DialectAdapter, options: Options) -> dict[str, Any]:
-    """Return the engine's options, and what the pool is told where it is one of a size."""
+    """Return the option ``engine_options``, with the arguments of a pool that has a size."""
     given = dict(options.engine_options)
     of_pool = adapter.engine_arguments(url, options.pool_size)
     if "poolclass" not in given:
@@ -99,7 +104,7 @@ def _engine_options(url: URL, adapter: DialectAdapter, options: Options) -> dict
             "storage option 'engine_options' holds a 'poolclass', which is of no use to "
             f"{redact(url)}: it keeps one connection. Leave it out"
         )
-    # The others share one connection among calls that run at once, or refuse the second.
+    # The other classes share one connection among concurrent calls, or refuse the second call.
     if not isinstance(chosen, type) or not issubclass(chosen, pool.QueuePool | pool.NullPool):
         raise ConfigurationError(
             "storage option 'engine_options' holds a 'poolclass' that cannot serve several calls "
@@ -110,34 +115,34 @@ def _engine_options(url: URL, adapter: DialectAdapter, options: Options) -> dict
 
 
 def _listen(
-    engine: Engine, url: URL, adapter: DialectAdapter, options: Options, *, limits_silence: bool
+    engine: Engine, url: URL, adapter: DialectAdapter, options: Options, *, sets_keepalive: bool
 ) -> None:
-    """Set each new connection up, and have the pool drop those that are lost."""
+    """Listen for new connections, to configure them, and for errors, to drop lost connections."""
 
-    def limit(_connection: Any, record: ConnectionPoolEntry) -> None:
+    def keep_alive(_connection: Any, record: ConnectionPoolEntry) -> None:
         set_keepalive(record.driver_connection, options.connect_timeout)
 
-    def prepare(connection: Any, record: ConnectionPoolEntry) -> None:
+    def configure(connection: Any, record: ConnectionPoolEntry) -> None:
         record.info["url"] = url
         record.info["command_timeout"] = options.command_timeout
         record.info["schema"] = options.schema
         if options.synchronous is not None:
             record.info["synchronous"] = options.synchronous
         try:
-            adapter.prepare_connection(connection, record.info)
+            adapter.configure_connection(connection, record.info)
         except BaseException:
-            engine.dialect.do_terminate(connection)  # the pool forgets it
+            engine.dialect.do_terminate(connection)  # the pool does not close it
             raise
 
     def mark_lost(context: ExceptionContext) -> None:
         if adapter.error_kind(context.original_exception) is ErrorKind.UNAVAILABLE:
-            context.is_disconnect = True  # SQLAlchemy does not know all of its driver's signs
+            context.is_disconnect = True  # SQLAlchemy does not recognise all of these errors
 
-    if limits_silence:  # first, as what sets a connection up may meet with silence too
-        event.listen(engine, "connect", limit, insert=True)
-    event.listen(engine, "connect", prepare)
+    if sets_keepalive:  # first: the server may stop responding to the statements that configure
+        event.listen(engine, "connect", keep_alive, insert=True)
+    event.listen(engine, "connect", configure)
     event.listen(engine, "handle_error", mark_lost)
 
 
-def _shows_no_row(record: logging.LogRecord) -> bool:
+def _is_above_debug(record: logging.LogRecord) -> bool:
     return record.levelno > logging.DEBUG

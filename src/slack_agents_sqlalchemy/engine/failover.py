@@ -1,4 +1,4 @@
-"""The servers of one URL: a new connection goes to the first of them that serves, in time."""
+"""Failover: a new connection goes to the first server of the URL that is ready in time."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -12,26 +12,26 @@ from slack_agents_sqlalchemy.errors import DatabaseUnavailableError
 
 
 class Failover:
-    """Makes connections, as a listener of SQLAlchemy's event ``do_connect``.
+    """A listener of SQLAlchemy's event ``do_connect``, which makes the connections.
 
-    A server that is down, silent or no working part of its cluster is passed over. The one that
-    served last is asked first, so that all connections go to the same server while it lives.
+    It skips a server that is down, does not respond or is not synced with its cluster. It tries the
+    server of the last connection first, so that all connections go to the same server.
     """
 
     def __init__(
         self, adapter: DialectAdapter, servers: Sequence[Mapping[str, Any]], limit: float
     ) -> None:
-        """Remember the servers.
+        """Create the listener.
 
         Args:
-            adapter: The dialect.
-            servers: For each, the arguments of the driver's ``connect`` that name it, in order;
-                none where the one that the URL names is to be connected to as it is.
-            limit: Seconds for each.
+            adapter: The adapter of the dialect.
+            servers: The arguments of the driver's ``connect`` that name each server, in order; none
+                where only the timeout applies.
+            limit: Seconds for each server.
         """
         self._adapter = adapter
         self._servers = tuple(servers) or ({},)
-        self._may_be_passed_over = bool(servers)
+        self._has_servers = bool(servers)
         self._limit = limit
 
     def __call__(
@@ -41,14 +41,14 @@ class Failover:
         arguments: Sequence[Any],
         named: Mapping[str, Any],
     ) -> Any:
-        """Connect to a server."""
+        """Return a connection to the first server that is ready."""
         servers = self._servers
         failures: list[Exception] = []
         for position, server in enumerate(servers):
             try:
                 connection = self._connect(dialect, arguments, {**named, **server})
             except Exception as exc:
-                if not self._is_passed_over(exc):
+                if not self._is_skipped(exc):
                     raise
                 failures.append(exc)
             else:
@@ -58,24 +58,24 @@ class Failover:
         raise failures[-1]
 
     def _connect(self, dialect: Dialect, arguments: Sequence[Any], named: Mapping[str, Any]) -> Any:
-        def connect_and_look() -> Any:
+        def connect_and_check() -> Any:
             connection = dialect.connect(*arguments, **named)
             try:
-                if self._may_be_passed_over:
-                    self._adapter.require_service(connection)
+                if self._has_servers:
+                    self._adapter.require_ready_server(connection)
             except BaseException:
                 dialect.do_terminate(connection)
                 raise
             return connection
 
-        async def limited() -> Any:
+        async def connect_in_time() -> Any:
             async with asyncio.timeout(self._limit):
-                return await greenlet_spawn(connect_and_look)
+                return await greenlet_spawn(connect_and_check)
 
-        # Drivers limit the time until a server takes the connection, not until it answers.
-        return await_only(limited()) if dialect.is_async else connect_and_look()
+        # Most drivers stop their timer when the TCP connection is open, before the log-in.
+        return await_only(connect_in_time()) if dialect.is_async else connect_and_check()
 
-    def _is_passed_over(self, error: Exception) -> bool:
+    def _is_skipped(self, error: Exception) -> bool:
         return (
             isinstance(error, OSError | DatabaseUnavailableError)
             or self._adapter.error_kind(error) is ErrorKind.UNAVAILABLE

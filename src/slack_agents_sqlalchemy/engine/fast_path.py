@@ -1,22 +1,22 @@
-"""The fast path: SQL that SQLAlchemy compiled once, run on the pooled driver connection.
+"""The fast path: statements that SQLAlchemy compiled once, run on the pooled driver connection.
 
-`Connection.execute` costs as much as the round trip of a point read. What it does for every call
-(looking the statement up, an execution context, a cursor, a result) is done here once for each
-statement. Pooling, types and SQL stay SQLAlchemy's.
+``Connection.execute`` costs as much as the round trip of a point read. What it does for each call
+(statement cache, execution context, cursor, result) is done here once for each statement. Pool,
+types and SQL stay SQLAlchemy's, and so do the errors. Everything works without this module.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, cast
 
 from sqlalchemy import Executable, Float
 from sqlalchemy.engine import Dialect, Engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeEngine
 
 from slack_agents_sqlalchemy.dialects import DialectAdapter, ErrorKind
-from slack_agents_sqlalchemy.engine.attempts import Attempt
-from slack_agents_sqlalchemy.engine.pool import Connections
+from slack_agents_sqlalchemy.dialects.driver_calls import DriverCalls
 from slack_agents_sqlalchemy.types import exact
 from slack_agents_sqlalchemy.types.columns import ExactJSON, ExactText, UTCDateTime
 
@@ -24,12 +24,13 @@ type Row = Sequence[Any]
 """The values of a row, in the order of the statement's columns."""
 
 type _Column = Sequence[Any]
+type ReadTime = Callable[[Any], datetime] | None
 
 _FEW = 2  # rows that are not worth turning into columns
 
 
 class _Reader(NamedTuple):
-    """What a column's type does with a value, none of which is None, and with a whole column."""
+    """How a column's type reads a value, none of which is None, and a whole column."""
 
     value: Callable[[Any], Any]
     column: Callable[[_Column], _Column]
@@ -41,63 +42,51 @@ _READERS: dict[type, _Reader] = {
 }
 
 
-class DriverCalls(Protocol):
-    """How a driver's own connection is used.
+class Prepared:
+    """A statement as a driver takes it: SQL, and how values are written and read.
 
-    The calls of a synchronous driver never suspend, so that a worker thread can run them too.
+    Args:
+        statement: The statement.
+        dialect: The dialect of a connected engine, which knows the server's version.
+        read_time: Converts the driver's value of a time; None where it is an aware UTC time.
+        names: The parameters that every call gives.
     """
 
-    async def fetch(
-        self, connection: Any, sql: str, arguments: list[Any]
-    ) -> Sequence[Sequence[Any]]:
-        """Run a reading statement and return all its rows."""
-        ...
-
-    async def execute(self, connection: Any, sql: str, arguments: list[Any]) -> int:
-        """Run a writing statement and return how many rows it matched or made."""
-        ...
-
-    def is_lost(self, connection: Any) -> bool:
-        """Return whether the connection was closed under its user."""
-        ...
-
-    read_time: Callable[[Any], datetime] | None
-    """Makes an aware UTC time of what the driver gives; None where that is one."""
-
-
-class Prepared:
-    """A statement as a driver takes it: SQL, and how values go in and come out."""
-
     def __init__(
-        self, statement: Executable, dialect: Dialect, calls: DriverCalls, names: Sequence[str]
+        self, statement: Executable, dialect: Dialect, read_time: ReadTime, names: Sequence[str]
     ) -> None:
-        """Compile the statement.
-
-        Args:
-            statement: What to run.
-            dialect: Of a connected engine, so that it knows the server's version.
-            calls: The driver's.
-            names: The parameters that every call gives.
-        """
         compiled = cast("Any", statement).compile(dialect=dialect, column_keys=list(names))
         self.sql: str = str(compiled)
         self._defaults: dict[str, Any] = compiled.params
-        self._binders = [
+        self._writers = [
             (name, compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect))
             for name in compiled.positiontup
         ]
         self._readers = [
             (position, reader)
             for position, column in enumerate(getattr(statement, "selected_columns", ()))
-            if (reader := _reader(column.type, dialect, calls))
+            if (reader := _reader(column.type, dialect, read_time))
         ]
 
     def arguments(self, parameters: Mapping[str, Any]) -> list[Any]:
         """Return the values in the driver's order, as the columns' types write them."""
         values = {**self._defaults, **parameters}
         return [
-            values[name] if write is None else write(values[name]) for name, write in self._binders
+            values[name] if write is None else write(values[name]) for name, write in self._writers
         ]
+
+    def fetch(self, connection: Any, parameters: Mapping[str, Any]) -> Sequence[Row]:
+        """Return all rows, by the connection of a synchronous driver."""
+        cursor = connection.cursor()
+        cursor.execute(self.sql, self.arguments(parameters))
+        return self.rows(cursor.fetchall())
+
+    def execute(self, connection: Any, parameters: Mapping[str, Any]) -> int:
+        """Return the number of rows matched or made, by the connection of a synchronous driver."""
+        cursor = connection.cursor()
+        cursor.execute(self.sql, self.arguments(parameters))
+        matched: int = cursor.rowcount
+        return matched
 
     def rows(self, raw: Sequence[Sequence[Any]]) -> Sequence[Row]:
         """Return a driver's rows as the columns' types read them."""
@@ -118,14 +107,14 @@ class Prepared:
         return values
 
 
-def _reader(column_type: TypeEngine[Any], dialect: Dialect, calls: DriverCalls) -> _Reader | None:
+def _reader(column_type: TypeEngine[Any], dialect: Dialect, read_time: ReadTime) -> _Reader | None:
     if isinstance(column_type, Float):
         return None  # a float is one already; SQLAlchemy would ask which kind the server sent
     if type(column_type) in _READERS:
         return _READERS[type(column_type)]
     read: Callable[[Any], Any] | None
     if isinstance(column_type, UTCDateTime):
-        read = calls.read_time
+        read = read_time
     else:
         read = column_type.dialect_impl(dialect).result_processor(dialect, None)
     if read is None:
@@ -133,26 +122,25 @@ def _reader(column_type: TypeEngine[Any], dialect: Dialect, calls: DriverCalls) 
     return _Reader(read, lambda column: [None if it is None else read(it) for it in column])
 
 
-class FastPath:
-    """Runs statements on the driver connections of one engine's pool."""
+class FastPath[Calls: DriverCalls]:
+    """The prepared statements of one engine.
 
-    def __init__(
-        self,
-        engine: Engine,
-        adapter: DialectAdapter,
-        calls: DriverCalls,
-        connections: Connections[Any],
-    ) -> None:
+    Args:
+        engine: A connected engine.
+        adapter: The adapter of its dialect.
+        calls: How the driver's own connection is used.
+    """
+
+    def __init__(self, engine: Engine, adapter: DialectAdapter, calls: Calls) -> None:
+        self.calls = calls
         self._engine = engine
         self._adapter = adapter
-        self._calls = calls
-        self._connections = connections
         self._prepared: dict[Executable, Prepared] = {}
 
-    def is_watched(self) -> bool:
-        """Return whether somebody must see every statement pass through SQLAlchemy."""
+    def prepare(self, statement: Executable, parameters: Mapping[str, Any]) -> Prepared | None:
+        """Return the prepared statement, or None where a listener must see every statement."""
         of_engine, of_dialect = self._engine.dispatch, self._engine.dialect.dispatch
-        return bool(
+        if (
             of_engine.before_cursor_execute
             or of_engine.after_cursor_execute
             or of_engine.before_execute
@@ -162,56 +150,41 @@ class FastPath:
             or of_dialect.do_execute_no_params
             or of_dialect.do_setinputsizes
             or self._engine.logger.isEnabledFor(logging.INFO)
-        )
-
-    async def fetch(
-        self, attempt: Attempt, statement: Executable, parameters: Mapping[str, Any]
-    ) -> Sequence[Row]:
-        """Run a reading statement and return all its rows."""
-        prepared, raw = await self._run(self._calls.fetch, attempt, statement, parameters)
-        return prepared.rows(raw)
-
-    async def execute(
-        self, attempt: Attempt, statement: Executable, parameters: Mapping[str, Any]
-    ) -> int:
-        """Run a writing statement and return how many rows it matched or made."""
-        return (await self._run(self._calls.execute, attempt, statement, parameters))[1]
-
-    async def _run[T](
-        self,
-        call: Callable[[Any, str, list[Any]], Awaitable[T]],
-        attempt: Attempt,
-        statement: Executable,
-        parameters: Mapping[str, Any],
-    ) -> tuple[Prepared, T]:
-        lent = await self._connections.take()
-        attempt.connected = True
-        connection = lent.driver_connection
-        try:
-            prepared = self._prepare(statement, parameters)
-            attempt.sql, attempt.sent = prepared.sql, prepared.arguments(parameters)
-            attempt.connection = connection
-            raw = await call(connection, prepared.sql, attempt.sent)
-        except Exception as exc:
-            attempt.lost = (
-                self._calls.is_lost(connection)
-                or self._adapter.error_kind(exc) is ErrorKind.UNAVAILABLE
-            )
-            if attempt.lost:
-                await self._connections.invalidate(lent, exc)
-            raise
-        except BaseException as exc:  # cancelled half-way: the answer may still come
-            await self._connections.invalidate(lent, exc)
-            raise
-        else:
-            return prepared, raw
-        finally:
-            await self._connections.give_back(lent, attempt)
-
-    def _prepare(self, statement: Executable, parameters: Mapping[str, Any]) -> Prepared:
-        # The statements of this package are built once, so that this never grows beyond them.
+        ):
+            return None
+        # The statements of this package are built once: the cache never grows beyond them.
         prepared = self._prepared.get(statement)
         if prepared is None:
-            prepared = Prepared(statement, self._engine.dialect, self._calls, list(parameters))
+            dialect, names = self._engine.dialect, list(parameters)
+            prepared = Prepared(statement, dialect, self.calls.read_time, names)
             self._prepared[statement] = prepared
         return prepared
+
+    def wrap(
+        self,
+        error: Exception,
+        connection: Any,
+        prepared: Prepared | None,
+        parameters: Mapping[str, Any],
+    ) -> Exception:
+        """Return a driver's error as SQLAlchemy wraps it; another error as it is.
+
+        Args:
+            error: What was raised while the statement ran.
+            connection: The driver connection.
+            prepared: The statement; None where it could not be prepared.
+            parameters: Its parameters.
+        """
+        is_lost = (
+            self.calls.is_closed(connection)
+            or self._adapter.error_kind(error) is ErrorKind.UNAVAILABLE
+        )
+        if prepared is None or not (is_lost or self._adapter.error_code(error) is not None):
+            return error
+        return DBAPIError(
+            prepared.sql,
+            prepared.arguments(parameters),
+            error,
+            hide_parameters=True,
+            connection_invalidated=is_lost,
+        )

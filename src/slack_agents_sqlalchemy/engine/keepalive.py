@@ -1,9 +1,12 @@
-"""Silence: a server that is gone without a word is found out in time.
+"""Detect a server that no longer responds, by the socket of the driver's connection.
 
-Nothing tells a client of a host that lost its power, a network that split or a firewall that forgot
-a connection. Two things are done about it, by the connection's socket, so that they work alike with
-every driver that has one: TCP gives a connection up that nobody acknowledges anything on, and a
-socket is shut down on which a ping was not answered.
+A client gets no message when a host loses power, a network is partitioned or a firewall drops a
+connection. TCP keepalive loses a connection whose packets are not acknowledged. The health check
+shuts the socket down when a ping is not answered in time.
+
+Both use the socket, because no public way works with every driver. asyncpg, aiomysql, asyncmy and
+PyMySQL have no arguments for TCP keepalive. SQLAlchemy's ``do_terminate`` exists for asyncpg,
+aiomysql and asyncmy only, and with TLS the last two wait 30 s for the server (measured).
 """
 
 import asyncio
@@ -18,17 +21,17 @@ from slack_agents_sqlalchemy.dialects.keepalive import Keepalive
 
 
 def set_keepalive(connection: Any, seconds: float) -> None:
-    """Have TCP give a driver's connection up after so many seconds of silence.
+    """Set TCP keepalive on a driver's connection, to lose it after so many seconds.
 
-    Nothing is done where there is no socket to be got at, none of TCP, or no such option.
+    Does nothing for a connection without a TCP socket, or where an option does not exist.
     """
-    probes = Keepalive.within(seconds)
-    options = {  # macOS has another name for TCP_KEEPIDLE, and no TCP_USER_TIMEOUT
-        "TCP_KEEPIDLE": probes.idle,
-        "TCP_KEEPALIVE": probes.idle,
-        "TCP_KEEPINTVL": probes.interval,
-        "TCP_KEEPCNT": probes.number,
-        "TCP_USER_TIMEOUT": probes.limit,
+    settings = Keepalive.within(seconds)
+    options = {  # macOS has TCP_KEEPALIVE for TCP_KEEPIDLE, and no TCP_USER_TIMEOUT
+        "TCP_KEEPIDLE": settings.idle,
+        "TCP_KEEPALIVE": settings.idle,
+        "TCP_KEEPINTVL": settings.interval,
+        "TCP_KEEPCNT": settings.number,
+        "TCP_USER_TIMEOUT": settings.limit,
     }
     opened = _socket(connection)
     if opened is None:
@@ -44,15 +47,15 @@ def set_keepalive(connection: Any, seconds: float) -> None:
 
 @contextmanager
 def shut_down_after(seconds: float, connection: Any, *, is_async: bool) -> Iterator[None]:
-    """Shut the socket of a driver's connection down when what is done meanwhile takes longer.
+    """Shut the socket of a driver's connection down when the body takes longer.
 
-    The driver then sees its connection closed. It is not cancelled, as asyncpg and psycopg answer
-    that by asking the server to cancel, and wait for that.
+    The driver then finds its connection closed. The body is not cancelled: asyncpg and psycopg
+    would ask the server to cancel, and wait for its answer.
 
     Args:
-        seconds: How long it may take.
-        connection: The driver's own.
-        is_async: Whether the driver waits on the event loop, or keeps this thread.
+        seconds: Maximum duration of the body.
+        connection: The driver's own connection.
+        is_async: Whether the driver waits on the event loop; else it blocks this thread.
     """
     opened = _socket(connection)
     if opened is None:
@@ -82,25 +85,26 @@ def _shut_down(opened: socket.socket) -> None:
 
 
 def _socket(connection: Any) -> socket.socket | None:
-    """Return the socket under a driver's connection, opened once more, if there is one."""
+    """Return a duplicate of the connection's socket; None where it has none."""
     try:
         descriptor = _descriptor(connection)
         is_blocking = os.get_blocking(descriptor)
-        again = os.dup(descriptor)
-    except Exception:  # noqa: BLE001 - a driver without one, of a file, or closed: whatever it says
+        duplicate = os.dup(descriptor)
+    except Exception:  # noqa: BLE001 - a closed connection, or a driver without a socket
         return None
     try:
-        opened = socket.socket(fileno=again)
-    except OSError:  # it is something else
-        os.close(again)
+        opened = socket.socket(fileno=duplicate)
+    except OSError:  # it is no socket
+        os.close(duplicate)
         return None
-    os.set_blocking(descriptor, is_blocking)  # who called socket.setdefaulttimeout has changed it
+    os.set_blocking(descriptor, is_blocking)  # socket.setdefaulttimeout may have changed it
     return opened
 
 
 def _descriptor(connection: Any) -> int:
-    for name in ("_transport", "_writer"):  # asyncpg and asyncmy; aiomysql
+    for name in ("_transport", "_writer"):  # asyncpg and asyncmy; aiomysql: no public way
         if (transport := getattr(connection, name, None)) is not None:
             return int(transport.get_extra_info("socket").fileno())
-    # PyMySQL has a socket; psycopg, psycopg2 and mysqlclient have its number.
-    return int(getattr(connection, "_sock", connection).fileno())
+    if (opened := getattr(connection, "_sock", None)) is not None:  # PyMySQL: no public way
+        return int(opened.fileno())
+    return int(connection.fileno())  # psycopg, psycopg2 and mysqlclient

@@ -1,85 +1,69 @@
-"""What a database that nobody has looked at does with text, tried on new tables."""
+"""Check whether a database returns texts as they were written, on the new tables of a schema."""
 
 import secrets
+from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import MetaData, Table, delete, insert, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import bindparam
 
 from slack_agents_sqlalchemy.dialects import adapter_for, driver_error
-from slack_agents_sqlalchemy.errors import UnsupportedDatabaseError
-from slack_agents_sqlalchemy.identifiers import digest, next_id
-from slack_agents_sqlalchemy.tables import VERSION_TABLE, key_values, metadata
+from slack_agents_sqlalchemy.identifiers import next_id
+from slack_agents_sqlalchemy.models import KeyValue
 
 _SAMPLES = {
     "letters with accents": "é ß ł",
     "letters of all scripts": "你好 مرحبا",
     "emoji": "🙂",
     "an empty text": "",
-    "spaces at an end": "  text  ",
+    "spaces at the start and the end": "  text  ",
     "line ends": "one\r\ntwo\nthree\r",
-    "texts of 100,000 signs": "text " * 20_000,
+    "texts of 100,000 characters": "text " * 20_000,
 }
 
-_IS_OURS = key_values.c.namespace_digest == bindparam("the_namespace")
-_READ = select(key_values.c.id, key_values.c.namespace, key_values.c.value).where(_IS_OURS)
-_DELETE = delete(key_values).where(_IS_OURS)
+_HAS_NAMESPACE = KeyValue.namespace_digest == bindparam("the_namespace")
+_READ = select(KeyValue.id, KeyValue.namespace, KeyValue.value).where(_HAS_NAMESPACE)
+_DELETE = delete(KeyValue).where(_HAS_NAMESPACE)
 
 
-def require_exact_text(connection: Connection) -> None:
-    """Write, read and delete a row of each kind of text.
+def changed_texts(connection: Connection) -> Iterator[str]:
+    """Yield the kinds of text that the database changes or refuses, each with the reason.
 
-    Raises:
-        UnsupportedDatabaseError: One did not come back as it went in. The tables are gone again.
+    A row of each kind is written, read and deleted.
     """
-    refused = {
-        kind: reason
-        for kind, sample in _SAMPLES.items()
-        if (reason := _refusal(connection, sample)) is not None
-    }
-    if not refused:
-        return
-    _drop_tables(connection)
-    lacks = "; ".join(f"{kind} ({reason})" for kind, reason in refused.items())
-    raise UnsupportedDatabaseError(
-        f"the database does not keep text as it is: {lacks}. "
-        "Use one whose character set is a Unicode one, as UTF-8. Its tables were removed again"
-    )
+    for kind, sample in _SAMPLES.items():
+        try:
+            is_changed = _is_changed(connection, sample)
+        except DBAPIError as exc:
+            if connection.invalidated:
+                raise
+            connection.rollback()
+            yield f"{kind} ({type(driver_error(exc)).__name__})"
+        else:
+            if is_changed:
+                yield f"{kind} (changed)"
 
 
-def _refusal(connection: Connection, sample: str) -> str | None:
-    """Return why a text is not kept, or None where it is."""
-    ours = digest("proof", secrets.token_hex())  # other processes may try at the same moment
+def _is_changed(connection: Connection, sample: str) -> bool:
+    """Write, read and delete a text, and return whether another one was read."""
+    namespace = secrets.token_hex(20)  # other processes may check at the same time
     row_id = next_id()
     row = {
-        "namespace_digest": ours,
-        "key_digest": ours,
+        "namespace_digest": namespace,
+        "key_digest": namespace,
         "id": row_id,
         "namespace": sample,
         "key": sample,
         "value": {sample: sample},
     }
 
-    def keep(connection: Connection) -> tuple[Any, ...]:
-        connection.execute(insert(key_values), row)
-        found = connection.execute(_READ, {"the_namespace": ours}).one()
-        connection.execute(_DELETE, {"the_namespace": ours})
+    def write_and_read(connection: Connection) -> tuple[Any, ...]:
+        connection.execute(insert(KeyValue), row)
+        found = connection.execute(_READ, {"the_namespace": namespace}).one()
+        connection.execute(_DELETE, {"the_namespace": namespace})
         return tuple(found)
 
-    try:
-        found = adapter_for(connection.dialect.name).transact(connection, keep)
-    except DBAPIError as exc:
-        if connection.invalidated:
-            raise
-        connection.rollback()
-        return type(driver_error(exc)).__name__
-    return None if found == (row_id, sample, {sample: sample}) else "changed"
-
-
-def _drop_tables(connection: Connection) -> None:
-    version = Table(VERSION_TABLE, MetaData())
-    for table in (version, *reversed(metadata.sorted_tables)):
-        table.drop(connection, checkfirst=True)
-    connection.commit()
+    found = adapter_for(connection.dialect.name).run_in_transaction(connection, write_and_read)
+    return found != (row_id, sample, {sample: sample})

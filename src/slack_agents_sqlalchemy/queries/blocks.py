@@ -19,9 +19,11 @@ from sqlalchemy.sql import bindparam
 
 from slack_agents_sqlalchemy.dialects import InsertSelect
 from slack_agents_sqlalchemy.identifiers import digest
+from slack_agents_sqlalchemy.models import Block, Conversation, Message
 from slack_agents_sqlalchemy.queries import arguments
 from slack_agents_sqlalchemy.queries.insert_select import insert_select
-from slack_agents_sqlalchemy.tables import blocks, conversations, messages
+
+blocks, conversations, messages = Block.__table__, Conversation.__table__, Message.__table__
 
 type Parameters = dict[str, Any]
 

@@ -12,9 +12,11 @@ from sqlalchemy.sql import bindparam
 
 from slack_agents_sqlalchemy.dialects import adapter_for
 from slack_agents_sqlalchemy.identifiers import digest, next_id
+from slack_agents_sqlalchemy.models import Conversation, Message
 from slack_agents_sqlalchemy.queries import arguments
 from slack_agents_sqlalchemy.queries.insert_select import insert_select
-from slack_agents_sqlalchemy.tables import conversations, messages
+
+conversations, messages = Conversation.__table__, Message.__table__
 
 type Parameters = dict[str, Any]
 
@@ -99,7 +101,7 @@ def find_or_create(
             connection.execute(CREATE, {**row, "id": conversation_id})
         except DBAPIError as exc:
             known = adapter_for(connection.dialect.name)
-            if attempt == _CREATE_ATTEMPTS or not known.refuses_duplicate(exc):
+            if attempt == _CREATE_ATTEMPTS or not known.is_duplicate_key(exc):
                 raise
             connection.rollback()  # another was first: a new transaction sees its row
         else:

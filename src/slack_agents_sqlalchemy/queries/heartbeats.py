@@ -8,8 +8,10 @@ from sqlalchemy.sql import bindparam
 
 from slack_agents_sqlalchemy.dialects import DialectAdapter, Upsert
 from slack_agents_sqlalchemy.identifiers import digest
+from slack_agents_sqlalchemy.models import Heartbeat
 from slack_agents_sqlalchemy.queries import arguments
-from slack_agents_sqlalchemy.tables import heartbeats
+
+heartbeats = Heartbeat.__table__
 
 type Parameters = dict[str, Any]
 

@@ -21,9 +21,11 @@ from sqlalchemy.types import Text
 
 from slack_agents_sqlalchemy.dialects import DialectAdapter, Upsert
 from slack_agents_sqlalchemy.identifiers import digest
+from slack_agents_sqlalchemy.models import KeyValue, ListItem
 from slack_agents_sqlalchemy.queries import arguments
-from slack_agents_sqlalchemy.tables import key_values, list_items
 from slack_agents_sqlalchemy.types import exact
+
+key_values, list_items = KeyValue.__table__, ListItem.__table__
 
 _PATTERN_LENGTH = 500
 _MOST_PAIRS = 4  # narrow enough, and few statements to keep

@@ -9,8 +9,10 @@ from sqlalchemy.sql import bindparam
 
 from slack_agents_sqlalchemy.dialects import DialectAdapter, Upsert
 from slack_agents_sqlalchemy.identifiers import digest
+from slack_agents_sqlalchemy.models import OAuthClient, OAuthToken
 from slack_agents_sqlalchemy.queries import arguments
-from slack_agents_sqlalchemy.tables import oauth_clients, oauth_tokens
+
+oauth_clients, oauth_tokens = OAuthClient.__table__, OAuthToken.__table__
 
 type Parameters = dict[str, Any]
 

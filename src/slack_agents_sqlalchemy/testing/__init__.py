@@ -1,1 +1,1 @@
-"""The contract suite as a pytest plug-in."""
+"""The contract suite on any database: its pytest plug-in, and the run for ``verify-backend``."""
