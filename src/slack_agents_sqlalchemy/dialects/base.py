@@ -1,6 +1,5 @@
 """The portable fallback: what works on an unknown dialect, and what a dialect's adapter refines."""
 
-import random
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -324,11 +323,6 @@ class DialectAdapter:
             MigrationLockedError: Another process held the lock for longer.
         """
         yield
-
-    @property
-    def migration_retry_delays(self) -> Iterator[float]:
-        """Seconds to wait before each retry of a failed migration."""
-        return (random.uniform(0.01, 0.1) for _ in range(20))  # noqa: S311 - no secret
 
     def is_concurrent_migration_error(self, error: BaseException) -> bool:
         """Return whether another process has migrated at the same time, despite the lock.
