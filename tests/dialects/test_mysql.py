@@ -28,7 +28,7 @@ DRIVERS = ["aiomysql", "asyncmy", "pymysql"]
 
 @pytest.fixture(scope="module", params=[MariaDB, MySQL], ids=["mariadb", "mysql"])
 def tls_server(request: pytest.FixtureRequest) -> Iterator[tuple[str, Path]]:
-    """A private server that takes encrypted connections too, and its certificate."""
+    """A private server that accepts encrypted connections too, and its certificate."""
     if shutil.which("openssl") is None:
         skip(ServerMissingError("openssl is not installed: apt-get install openssl"))
     try:
@@ -70,10 +70,10 @@ async def test_a_connection_is_encrypted_and_the_certificate_is_checked(
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
-async def test_an_idle_encrypted_connection_whose_server_is_silent_is_replaced_in_time(
+async def test_an_idle_encrypted_connection_to_an_unresponsive_server_is_replaced_in_time(
     tls_server: tuple[str, Path], driver: str, an_hour_later: AnHourLater
 ):
-    """asyncio waits 30 s for a silent peer when it closes an encrypted connection."""
+    """asyncio waits 30 s for the peer when it closes an encrypted connection."""
     plain, certificate = tls_server
     url = make_url(plain)
     relay = Relay(url.host or "127.0.0.1", url.port or 3306)

@@ -20,7 +20,7 @@ from tests.servers import PgBouncer, ServerMissingError
 from slack_agents_sqlalchemy import Provider
 from tests.command_line.interrupting import STATUS, Ended, Running, interrupt, log_in
 from tests.conftest import skip
-from tests.dialects.test_generic_road import plain
+from tests.dialects.test_unknown_dialects import plain
 from tests.migrations.schema import run_on
 from tests.support import sql
 
