@@ -143,6 +143,8 @@ class PostgreSQL(DialectAdapter):
     supports_insert_select = True
     empty_text_is_null = False
 
+    # URL
+
     def complete_url(self, url: URL) -> URL:
         # Hosting services use libpq's form: postgres:// and ?sslmode=.
         if url.drivername == "postgres":
@@ -174,6 +176,25 @@ class PostgreSQL(DialectAdapter):
             url = url.difference_update_query(of_tls).update_query_dict({"dsn": dsn})
         return url
 
+    def servers(self, url: URL) -> Sequence[dict[str, Any]]:
+        # libpq tries the next one itself. asyncpg does too, but one unresponsive server uses up the
+        # timeout of all.
+        servers = named_servers(url, _PORT)
+        return servers if len(servers) > 1 and url.get_driver_name() == "asyncpg" else ()
+
+    def server_count(self, url: URL) -> int:
+        return max(len(named_servers(url, _PORT)), 1)
+
+    def temporary_database(self, url: URL, name: str, directory: Path) -> TemporaryDatabase:
+        return TemporaryDatabase(
+            url,
+            schema=name,
+            create=f"CREATE SCHEMA {name}",
+            drop=f"DROP SCHEMA IF EXISTS {name} CASCADE",
+        )
+
+    # Connections
+
     def connect_arguments(
         self, driver: str, connect_timeout: float, command_timeout: float
     ) -> dict[str, Any]:
@@ -186,6 +207,45 @@ class PostgreSQL(DialectAdapter):
                 "client_encoding": "utf8",
             }
         return {}
+
+    def keepalive_arguments(self, driver: str, limit: float) -> dict[str, Any]:
+        if driver not in _LIBPQ:
+            return {}
+        probes = Keepalive.within(limit)
+        return {
+            "keepalives": 1,
+            "keepalives_idle": probes.idle,
+            "keepalives_interval": probes.interval,
+            "keepalives_count": probes.number,
+            "tcp_user_timeout": probes.limit,
+        }
+
+    def schema_arguments(self, driver: str, schema: str) -> dict[str, Any]:
+        _require_name(schema)
+        path = '"' + schema.replace('"', '""') + '"'
+        if driver == "asyncpg":
+            return {"server_settings": {"search_path": path}}
+        if driver in _LIBPQ:
+            escaped = re.sub(r"([\\\s])", r"\\\1", path)  # the server splits at spaces
+            return {"options": f"-csearch_path={escaped}"}
+        return super().schema_arguments(driver, schema)
+
+    def unprepared_arguments(self, driver: str) -> dict[str, Any]:
+        if driver == "asyncpg":
+            return {
+                "statement_cache_size": 0,
+                "prepared_statement_cache_size": 0,
+                "prepared_statement_name_func": str,  # no name: the next one replaces it
+            }
+        if driver in ("psycopg", "psycopg_async"):
+            return {"prepare_threshold": None}
+        return {}
+
+    def prepares_separately(self, driver: str) -> bool:
+        return driver == "asyncpg"
+
+    def enforces_connect_timeout(self, driver: str) -> bool:
+        return driver in ("asyncpg", *_LIBPQ)
 
     def configure_dialect(self, dialect: Dialect) -> None:
         if dialect.driver in _LIBPQ:
@@ -214,81 +274,21 @@ class PostgreSQL(DialectAdapter):
             if found not in (schema, None):  # None: it does not exist yet
                 raise _not_in_schema(url, schema, found)
 
-    def keepalive_arguments(self, driver: str, limit: float) -> dict[str, Any]:
-        if driver not in _LIBPQ:
-            return {}
-        probes = Keepalive.within(limit)
-        return {
-            "keepalives": 1,
-            "keepalives_idle": probes.idle,
-            "keepalives_interval": probes.interval,
-            "keepalives_count": probes.number,
-            "tcp_user_timeout": probes.limit,
-        }
-
-    def servers(self, url: URL) -> Sequence[dict[str, Any]]:
-        # libpq tries the next one itself. asyncpg does too, but one unresponsive server uses up the
-        # timeout of all.
-        servers = named_servers(url, _PORT)
-        return servers if len(servers) > 1 and url.get_driver_name() == "asyncpg" else ()
-
-    def server_count(self, url: URL) -> int:
-        return max(len(named_servers(url, _PORT)), 1)
-
-    def enforces_connect_timeout(self, driver: str) -> bool:
-        return driver in ("asyncpg", *_LIBPQ)
-
-    def schema_arguments(self, driver: str, schema: str) -> dict[str, Any]:
-        _require_name(schema)
-        path = '"' + schema.replace('"', '""') + '"'
-        if driver == "asyncpg":
-            return {"server_settings": {"search_path": path}}
-        if driver in _LIBPQ:
-            escaped = re.sub(r"([\\\s])", r"\\\1", path)  # the server splits at spaces
-            return {"options": f"-csearch_path={escaped}"}
-        return super().schema_arguments(driver, schema)
-
-    def unprepared_arguments(self, driver: str) -> dict[str, Any]:
-        if driver == "asyncpg":
-            return {
-                "statement_cache_size": 0,
-                "prepared_statement_cache_size": 0,
-                "prepared_statement_name_func": str,  # no name: the next one replaces it
-            }
-        if driver in ("psycopg", "psycopg_async"):
-            return {"prepare_threshold": None}
-        return {}
-
-    def prepares_separately(self, driver: str) -> bool:
-        return driver == "asyncpg"
-
-    def hint(self, error: BaseException) -> str:
-        if self.error_code(error) in _NOT_PREPARED:
-            return (
-                ". A pooler that shares connections by transaction, as PgBouncer, loses prepared "
-                "statements: set the storage option 'prepared_statements' to false"
-            )
-        return ""
-
-    def driver_calls(self, driver: str) -> AsyncpgCalls | None:
-        return AsyncpgCalls() if driver == "asyncpg" else None
-
     def cancel_statement(
         self, driver_connection: Any, connect: Callable[[], AbstractContextManager[Connection]]
     ) -> None:
         if type(driver_connection).__module__.startswith("psycopg2"):
             driver_connection.cancel()  # asyncio drivers do so when their task is cancelled
 
+    def driver_calls(self, driver: str) -> AsyncpgCalls | None:
+        return AsyncpgCalls() if driver == "asyncpg" else None
+
+    # Types
+
     def large_text_type(self, dialect: Dialect) -> TypeEngine[Any]:
         return Text()
 
-    def temporary_database(self, url: URL, name: str, directory: Path) -> TemporaryDatabase:
-        return TemporaryDatabase(
-            url,
-            schema=name,
-            create=f"CREATE SCHEMA {name}",
-            drop=f"DROP SCHEMA IF EXISTS {name} CASCADE",
-        )
+    # Tables and statements
 
     def set_table_options(self, metadata: MetaData) -> None:
         set_partial_indexes(metadata, "postgresql")
@@ -299,6 +299,8 @@ class PostgreSQL(DialectAdapter):
 
     def upsert(self, table: Table, replaced: Sequence[str]) -> Upsert:
         return insert_on_conflict(insert(table), table, replaced)
+
+    # Migrations
 
     def revision_query(self, version_table: str) -> str:
         # A later schema of the search path may hold another agent's table.
@@ -328,6 +330,16 @@ class PostgreSQL(DialectAdapter):
                 connection.rollback()
             raise
         connection.commit()
+
+    # Errors
+
+    def hint(self, error: BaseException) -> str:
+        if self.error_code(error) in _NOT_PREPARED:
+            return (
+                ". A pooler that shares connections by transaction, as PgBouncer, loses prepared "
+                "statements: set the storage option 'prepared_statements' to false"
+            )
+        return ""
 
     def error_kind(self, error: BaseException) -> ErrorKind:
         if _has_stale_plan(error):

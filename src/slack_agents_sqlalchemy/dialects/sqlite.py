@@ -152,6 +152,8 @@ class SQLite(DialectAdapter):
         "Check the rights of this process on the file, its -wal and -shm beside it, and its folder."
     )
 
+    # URL
+
     def complete_url(self, url: URL) -> URL:
         if url.get_driver_name() in _SQLITE3_DRIVERS:
             _require_form(url)
@@ -184,6 +186,14 @@ class SQLite(DialectAdapter):
         path, parameters = _opened(url)
         opens_only = parameters.get("mode") in ("ro", "rw")
         return None if url.host or opens_only or self.is_in_memory(url) else path
+
+    def temporary_database(self, url: URL, name: str, directory: Path) -> TemporaryDatabase:
+        if self.is_in_memory(url):
+            return TemporaryDatabase(url)
+        plain = url.difference_update_query((*_URI_PARAMETERS, "uri"))
+        return TemporaryDatabase(plain.set(database=str(directory / f"{name}.db")))
+
+    # Connections
 
     def engine_arguments(self, url: URL, pool_size: int) -> dict[str, Any]:
         if url.get_driver_name() == "aiosqlite":
@@ -230,14 +240,12 @@ class SQLite(DialectAdapter):
     def driver_calls(self, driver: str) -> PysqliteCalls | None:
         return PysqliteCalls() if driver == "pysqlite" else None
 
+    # Types
+
     def large_text_type(self, dialect: Dialect) -> TypeEngine[Any]:
         return Text()
 
-    def temporary_database(self, url: URL, name: str, directory: Path) -> TemporaryDatabase:
-        if self.is_in_memory(url):
-            return TemporaryDatabase(url)
-        plain = url.difference_update_query((*_URI_PARAMETERS, "uri"))
-        return TemporaryDatabase(plain.set(database=str(directory / f"{name}.db")))
+    # Tables and statements
 
     def set_table_options(self, metadata: MetaData) -> None:
         set_partial_indexes(metadata, "sqlite")
@@ -248,6 +256,8 @@ class SQLite(DialectAdapter):
 
     def upsert(self, table: Table, replaced: Sequence[str]) -> Upsert:
         return insert_on_conflict(insert(table), table, replaced)
+
+    # Migrations
 
     @contextmanager
     def migration_lock(self, connection: Connection, timeout: float) -> Iterator[None]:
@@ -293,12 +303,11 @@ class SQLite(DialectAdapter):
         _set_synchronous(cursor.execute, info)
         cursor.close()
 
+    # Errors
+
     def error_code(self, error: BaseException) -> str | int | None:
         code = getattr(error, "sqlite_errorcode", None)
         return code if isinstance(code, int) else None
-
-    def error_shows_values(self, error: BaseException) -> bool:
-        return False  # it shows names of columns only
 
     def error_kind(self, error: BaseException) -> ErrorKind:
         code = self.error_code(error)
@@ -308,6 +317,9 @@ class SQLite(DialectAdapter):
             if isinstance(code, int)
             else ErrorKind.OTHER
         )
+
+    def error_shows_values(self, error: BaseException) -> bool:
+        return False  # it shows names of columns only
 
 
 def _opened(url: URL) -> tuple[str, dict[str, str]]:
