@@ -20,7 +20,7 @@ from slack_agents_sqlalchemy.dialects.base import (
 )
 from slack_agents_sqlalchemy.dialects.driver_calls import AsyncDriverCalls
 from slack_agents_sqlalchemy.dialects.error_kinds import ErrorKind
-from slack_agents_sqlalchemy.dialects.servers import named_servers
+from slack_agents_sqlalchemy.dialects.servers import Server, named_servers
 from slack_agents_sqlalchemy.dialects.timestamps import Timestamp
 from slack_agents_sqlalchemy.dialects.upserts import Upsert
 from slack_agents_sqlalchemy.errors import ConfigurationError, DatabaseUnavailableError
@@ -168,7 +168,7 @@ class MySQL(DialectAdapter):
         # SQLAlchemy's dialect `mariadb` refuses a MySQL server; `mysql` works with both.
         return url.set(drivername=f"mysql+{url.get_driver_name()}")
 
-    def servers(self, url: URL) -> Sequence[dict[str, Any]]:
+    def servers(self, url: URL) -> Sequence[Server]:
         return named_servers(url, _PORT)
 
     def temporary_database(self, url: URL, name: str, directory: Path) -> TemporaryDatabase:

@@ -25,7 +25,7 @@ from slack_agents_sqlalchemy.dialects.base import (
 from slack_agents_sqlalchemy.dialects.driver_calls import AsyncDriverCalls
 from slack_agents_sqlalchemy.dialects.error_kinds import ErrorKind, sqlstate
 from slack_agents_sqlalchemy.dialects.keepalive import Keepalive
-from slack_agents_sqlalchemy.dialects.servers import named_servers
+from slack_agents_sqlalchemy.dialects.servers import Server, named_servers
 from slack_agents_sqlalchemy.dialects.timestamps import Timestamp
 from slack_agents_sqlalchemy.dialects.transactions import pause
 from slack_agents_sqlalchemy.dialects.upserts import Upsert, insert_on_conflict
@@ -176,7 +176,7 @@ class PostgreSQL(DialectAdapter):
             url = url.difference_update_query(of_tls).update_query_dict({"dsn": dsn})
         return url
 
-    def servers(self, url: URL) -> Sequence[dict[str, Any]]:
+    def servers(self, url: URL) -> Sequence[Server]:
         # libpq tries the next one itself. asyncpg does too, but one unresponsive server uses up the
         # timeout of all.
         servers = named_servers(url, _PORT)
