@@ -13,7 +13,6 @@ from urllib.parse import urlencode
 from sqlalchemy import ColumnElement, Double, MetaData, Table, Text, bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import TIMESTAMP, insert
 from sqlalchemy.engine import URL, Connection, Dialect
-from sqlalchemy.schema import CreateSchema
 from sqlalchemy.types import TypeEngine
 
 from slack_agents_sqlalchemy.dialects.base import (
@@ -25,12 +24,16 @@ from slack_agents_sqlalchemy.dialects.base import (
 from slack_agents_sqlalchemy.dialects.driver_calls import AsyncDriverCalls
 from slack_agents_sqlalchemy.dialects.error_kinds import ErrorKind, sqlstate
 from slack_agents_sqlalchemy.dialects.keepalive import Keepalive
+from slack_agents_sqlalchemy.dialects.postgresql_schemas import (
+    check_schema_name,
+    lasting_schema,
+    not_in_schema,
+)
 from slack_agents_sqlalchemy.dialects.servers import Server, named_servers
 from slack_agents_sqlalchemy.dialects.timestamps import Timestamp
 from slack_agents_sqlalchemy.dialects.transactions import pause
 from slack_agents_sqlalchemy.dialects.upserts import Upsert, insert_on_conflict
 from slack_agents_sqlalchemy.errors import (
-    AccessRefusedError,
     ConfigurationError,
     UnsupportedDatabaseError,
 )
@@ -221,7 +224,7 @@ class PostgreSQL(DialectAdapter):
         }
 
     def schema_arguments(self, driver: str, schema: str) -> dict[str, Any]:
-        _require_name(schema)
+        check_schema_name(schema)
         path = '"' + schema.replace('"', '""') + '"'
         if driver == "asyncpg":
             return {"server_settings": {"search_path": path}}
@@ -272,7 +275,7 @@ class PostgreSQL(DialectAdapter):
         if schema is not None:
             [[found]] = _run(dbapi_connection, "SELECT current_schema()")
             if found not in (schema, None):  # None: it does not exist yet
-                raise _not_in_schema(url, schema, found)
+                raise not_in_schema(url, schema, found)
 
     def cancel_statement(
         self, driver_connection: Any, connect: Callable[[], AbstractContextManager[Connection]]
@@ -319,7 +322,7 @@ class PostgreSQL(DialectAdapter):
         connection.execution_options(isolation_level="READ COMMITTED")
         try:
             _take_lock(connection, timeout)
-            schema = _lasting_schema(connection)
+            schema = lasting_schema(connection)
             # Else Alembic finds the tables of another agent, in a later schema of the search path.
             is_local = True
             alone = func.set_config("search_path", func.quote_ident(schema), is_local)
@@ -373,71 +376,6 @@ def _has_stale_plan(error: BaseException) -> bool:
 
 def _type_name(value: object) -> str:
     return type(value).__name__
-
-
-def _current_schema(connection: Connection) -> str | None:
-    schema: str | None = connection.exec_driver_sql("SELECT current_schema()").scalar()
-    return schema
-
-
-def _lasting_schema(connection: Connection) -> str:
-    """Return the schema of the tables; create the one that the option ``schema`` names."""
-    schema = _current_schema(connection) or _create_schema(connection)
-    if schema.startswith("pg_temp"):
-        raise ConfigurationError(
-            f"the search path of the connections to {connection.info['url']!r} begins with "
-            "pg_temp, whose tables go with the connection: name another schema first"
-        )
-    return schema
-
-
-def _create_schema(connection: Connection) -> str:
-    """Create the schema that the option ``schema`` names, and return its name."""
-    url: URL = connection.info["url"]
-    schema: str | None = connection.info["schema"]
-    if schema is None:
-        raise ConfigurationError(
-            f"the search path of the connections to {url!r} names no schema that exists and that "
-            "this user may use: create one, or name one in the storage option 'schema'"
-        )
-    connection.execute(CreateSchema(schema, if_not_exists=True))
-    found = _current_schema(connection)
-    if found is None:
-        raise AccessRefusedError(
-            f"the connections to {url!r} do not get into the schema {schema!r}: grant the user "
-            "USAGE and CREATE on it; or a pooler ignores the search path that they ask for"
-        )
-    if found != schema:
-        raise _not_in_schema(url, schema, found)
-    return schema
-
-
-def _not_in_schema(url: URL, schema: str, found: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"the storage option 'schema' is {schema!r}, and the connections to {url!r} are in the "
-        f"schema {found!r}: the server, or a pooler before it, ignores the search path that a "
-        "connection asks for. Leave 'schema' out, and set it for the user: "
-        "ALTER ROLE ... SET search_path"
-    )
-
-
-_LONGEST_NAME = 63  # bytes; PostgreSQL truncates a longer one
-
-
-def _require_name(schema: str) -> None:
-    """Raise :class:`ConfigurationError` where PostgreSQL cannot have a schema of that name."""
-    size = len(schema.encode(errors="replace"))
-    if size > _LONGEST_NAME:
-        problem = f"has {size} bytes, and PostgreSQL's names have {_LONGEST_NAME} at most"
-    elif schema == "information_schema" or schema.startswith("pg_"):
-        problem = "is the name of a system schema of PostgreSQL: name another one"
-    elif schema == "$user":
-        problem = "is what PostgreSQL replaces by the name of the user: name the schema itself"
-    elif re.search("[\0\ud800-\udfff]", schema):
-        problem = "has a character that PostgreSQL's names cannot have"
-    else:
-        return
-    raise ConfigurationError(f"storage option 'schema', {schema!r}, {problem}")
 
 
 def _setting(dbapi_connection: Any, name: str) -> str | None:
