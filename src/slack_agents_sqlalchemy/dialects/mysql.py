@@ -291,7 +291,7 @@ class MySQL(DialectAdapter):
     def migration_lock(self, connection: Connection, timeout: float) -> Iterator[None]:
         # The lock's name is shared by the whole server, so it names the database too.
         database = connection.exec_driver_sql("SELECT DATABASE()").scalar_one()
-        name = {"name": "slack_agents_" + digest(database)}
+        name = {"name": "slack_agents_" + digest(database=database)}
         locked = connection.execute(
             text("SELECT GET_LOCK(:name, :timeout)"), name | {"timeout": timeout}
         ).scalar()

@@ -51,7 +51,9 @@ def require_exact_text(connection: Connection) -> None:
 
 def _refusal(connection: Connection, sample: str) -> str | None:
     """Return why a text is not kept, or None where it is."""
-    ours = digest("proof", secrets.token_hex())  # other processes may try at the same moment
+    ours = digest(
+        kind="proof", token=secrets.token_hex()
+    )  # other processes may try at the same moment
     row_id = next_id()
     row = {
         "namespace_digest": ours,
