@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from slack_agents_sqlalchemy.errors import InvalidTypeError
+
 _EPOCH_US = 1_704_067_200_000_000  # 2024-01-01T00:00:00Z, in microseconds since 1970
 _RANDOM_BITS = 12
 _DIGEST_BYTES = 20
@@ -62,18 +64,24 @@ class IdSequence:
 next_id = IdSequence()
 
 
-def digest(*texts: str) -> str:
-    """Name texts of any length by one short key that every database compares exactly.
+def digest(**texts: str) -> str:
+    """Return the digest of a key: one short text that every database compares exactly.
 
     Args:
-        texts: The parts of the key; their order and number are part of its meaning.
+        texts: The parts of the key, by the names of the arguments that give them. Their order and
+            number count, their names do not.
 
     Returns:
         160 bits of BLAKE2b over the length-prefixed UTF-8 of the parts, in lower-case hexadecimal:
         it fits an index of any database and is the same under any collation.
+
+    Raises:
+        InvalidTypeError: A part is no ``str``.
     """
     state = hashlib.blake2b(digest_size=_DIGEST_BYTES)
-    for text in texts:
+    for name, text in texts.items():
+        if not isinstance(text, str):
+            raise InvalidTypeError(f"{name} must be a str, not {type(text).__name__}")
         encoded = text.encode("utf-8", "surrogatepass")
         state.update(b"%d:" % len(encoded))
         state.update(encoded)

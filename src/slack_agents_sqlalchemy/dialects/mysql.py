@@ -308,7 +308,7 @@ class MySQL(DialectAdapter):
     def migration_lock(self, connection: Connection, timeout: float) -> Iterator[None]:
         # The lock is the server's: its name contains the database's.
         database = connection.exec_driver_sql("SELECT DATABASE()").scalar_one()
-        name = {"name": "slack_agents_" + digest(database)}
+        name = {"name": "slack_agents_" + digest(database=database)}
         locked = connection.execute(
             text("SELECT GET_LOCK(:name, :timeout)"), name | {"timeout": timeout}
         ).scalar()

@@ -40,7 +40,7 @@ def encode_text(text: str) -> str:
     """
     if not isinstance(text, str):
         raise InvalidTypeError(f"text must be a str, not {type(text).__name__}")
-    if "\0" in text or has_mark(text) or not (text.isascii() or _is_unicode(text)):
+    if "\0" in text or _MARK in text or not (text.isascii() or _is_unicode(text)):
         return _TO_MARK.sub(lambda found: f"{_MARK}{ord(found[0]):04x}", text)
     return text
 
@@ -80,6 +80,18 @@ class WrittenJSON(NamedTuple):
     text: str
 
 
+def write_object(name: str, value: object) -> WrittenJSON:
+    """Return ``value`` as it is now, written, if it is a ``dict`` that JSON can hold."""
+    if not isinstance(value, dict):
+        raise InvalidTypeError(f"{name} must be a dict, not {type(value).__name__}")
+    return WrittenJSON(dump_json(value))
+
+
+def write_value(value: object) -> WrittenJSON:
+    """Return ``value`` as it is now, written, if JSON can hold it; None is JSON's ``null``."""
+    return WrittenJSON(dump_json(value))
+
+
 def dump_json(value: object) -> str:
     """Return the stored form of a JSON value: compact text.
 
@@ -110,7 +122,8 @@ def load_json(stored: str) -> Any:
 
 def load_jsons(column: Sequence[str | None]) -> Sequence[Any]:
     """Return the values of a column, read as by :func:`load_json`; None stays."""
-    return [None if it is None else load_json(it) for it in column]
+    read, mark = orjson.loads, _STDLIB_MARK
+    return [None if it is None else read(it) if it[0] != mark else load_json(it) for it in column]
 
 
 def show_json(value: object) -> str:
