@@ -13,7 +13,7 @@ from sqlalchemy import Engine, create_engine, event, inspect, make_url, text
 
 from slack_agents_sqlalchemy import Provider, UnsupportedDatabaseError
 from slack_agents_sqlalchemy.models import TABLE_PREFIX, VERSION_TABLE, metadata
-from tests.support.sql import run, synchronous, with_driver
+from tests.support.sql import run, synchronous
 from tests.support.unknown_dialects import register
 
 CHECKOUT = Path(__file__).parents[2]
@@ -234,22 +234,22 @@ async def test_every_name_in_the_schema_fits_31_characters(fresh_url: str):
 
 
 @pytest.mark.parametrize(
-    ("backend", "driver", "version", "lacks"),
+    ("backend", "scheme", "version", "lacks"),
     [
-        ("sqlite-file", "pysqlite", (3, 20), "ON CONFLICT"),
-        ("postgresql", "asyncpg", (9, 4), "ON CONFLICT"),
-        ("mariadb", "aiomysql", (5, 2), "DATETIME"),
+        ("sqlite-file", "sqlite+pysqlite", (3, 20), "ON CONFLICT"),
+        ("postgresql", "postgresql+asyncpg", (9, 4), "ON CONFLICT"),
+        ("mariadb", "mysql+aiomysql", (5, 2), "DATETIME"),  # this dialect serves both
     ],
     indirect=["backend"],
 )
 async def test_a_server_that_is_too_old_is_refused_before_anything_is_made(
     fresh_url: str,
-    driver: str,
+    scheme: str,
     version: tuple[int, ...],
     lacks: str,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    dialect = make_url(with_driver(fresh_url, driver)).get_dialect()
+    dialect = make_url(fresh_url).set(drivername=scheme).get_dialect()
     monkeypatch.setattr(dialect, "_get_server_version_info", lambda *_: version)
     with pytest.raises(UnsupportedDatabaseError, match=lacks):
         await Provider(url=fresh_url).initialize()
