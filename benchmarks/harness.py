@@ -11,7 +11,7 @@ from __future__ import annotations
 import gc
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import ceil
@@ -258,7 +258,7 @@ class Session:
     async def measure_turns(
         self,
         case: str,
-        turns: dict[str, Turn],
+        turns: Mapping[str, Turn],
         *,
         at: int | None = None,
         unit: str = "us",

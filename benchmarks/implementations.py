@@ -65,13 +65,13 @@ class PrimitivesOnly(Provider):
     """
 
     supports_export = BaseStorageProvider.supports_export
-    get_or_create_conversation = BaseStorageProvider.get_or_create_conversation
+    get_or_create_conversation = BaseStorageProvider.get_or_create_conversation  # type: ignore[assignment] # ids are text there
     has_conversation = BaseStorageProvider.has_conversation
-    create_message = BaseStorageProvider.create_message
+    create_message = BaseStorageProvider.create_message  # type: ignore[assignment] # ids are text there
     get_message_blocks = BaseStorageProvider.get_message_blocks
     append_text_block = BaseStorageProvider.append_text_block
-    append_file_block = BaseStorageProvider.append_file_block
-    append_tool_block = BaseStorageProvider.append_tool_block
+    append_file_block = BaseStorageProvider.append_file_block  # type: ignore[assignment] # ids are text there
+    append_tool_block = BaseStorageProvider.append_tool_block  # type: ignore[assignment] # ids are text there
     append_usage_block = BaseStorageProvider.append_usage_block
     get_tool_call = BaseStorageProvider.get_tool_call
     upsert_heartbeat = BaseStorageProvider.upsert_heartbeat
@@ -216,19 +216,21 @@ async def _sqlite(file: Path) -> AsyncIterator[Implementation]:
     another = partial(sqlite.Provider, str(file))
     provider = another()
     await provider.initialize()
+    database = provider._db
+    assert database is not None
 
     async def empty() -> None:
         for table in ("blocks", *reversed(_BUILT_IN_TABLES)):
-            await provider._db.execute(f"DELETE FROM {table}")
-        await provider._db.commit()
+            await database.execute(f"DELETE FROM {table}")
+        await database.commit()
 
     async def scalar(statement: str) -> Any:
-        async with provider._db.execute(statement) as cursor:
+        async with database.execute(statement) as cursor:
             row = await cursor.fetchone()
         return row and row[0]
 
     try:
-        yield Implementation(BUILT_IN, provider, another, scalar, empty, provider._db.commit)
+        yield Implementation(BUILT_IN, provider, another, scalar, empty, database.commit)
     finally:
         await provider.close()
 

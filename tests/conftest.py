@@ -99,16 +99,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Mark the tests that need a server, and leave out the backends that were not asked for."""
     asked = config.getoption("--backend")
     wanted = asked or (*BACKENDS, *ROADS)
-    kept, left_out = [], []
+    kept: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
     for item in items:
         callspec = getattr(item, "callspec", None)
-        backend = callspec.params.get("backend") if callspec else None
+        backend = str(callspec.params.get("backend", "")) if callspec else ""
         if _SERVER_OF.get(backend, backend) in FINDERS:
             item.add_marker(pytest.mark.server)
         unfit = backend == "sqlite-memory" and item.get_closest_marker("durable") is not None
         unfit |= backend in ROADS and "contract" not in item.path.parts
         unfit |= not asked and item.path.stem not in _PARTLY.get(backend, (item.path.stem,))
-        unwanted = backend is not None and backend not in wanted
+        unwanted = bool(backend) and backend not in wanted
         (left_out if unfit or unwanted else kept).append(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)
@@ -187,6 +188,7 @@ def fresh_url(
     elif backend == "sqlite-memory":
         yield "sqlite:///:memory:"
     else:
+        assert file_database is not None
         yield file_database.create(tmp_path / "fresh.db")
 
 
@@ -205,6 +207,7 @@ def migrated_url(
         plain = server.create_database()
         url = ROADS[backend][1] + plain[plain.index("://") :] if backend in ROADS else plain
     else:
+        assert file_database is not None
         try:
             url = file_database.create(tmp_path_factory.mktemp("migrated") / "template.db")
         except ServerMissingError as missing:

@@ -16,7 +16,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 import yaml
 from slack_agents.storage import sqlite
@@ -119,7 +118,7 @@ class Start:
         elif isinstance(implementation.storage, sqlite.Provider):
             self.module = "slack_agents.storage.sqlite"
             storage = {"path": "{DATABASE_PATH}"}
-            self.environment["DATABASE_PATH"] = cast("str", implementation.storage._path)
+            self.environment["DATABASE_PATH"] = implementation.storage._path
         else:
             self.module = "slack_agents.storage.postgres"
             storage = {"url": "{DATABASE_URL}"}

@@ -38,7 +38,12 @@ SIZES = (1_000, 10_000, 100_000, 1_000_000)
 
 _BLOCKS = 100  # in each conversation, and in the one that is looked at
 _TEXT = "ACME GmbH was 11 days late in March, the others were in time."
-_TOOL = {"tool_name": "search", "tool_input": {"month": 3}, "tool_output": _TEXT, "is_error": False}
+_TOOL: dict[str, Any] = {
+    "tool_name": "search",
+    "tool_input": {"month": 3},
+    "tool_output": _TEXT,
+    "is_error": False,
+}
 _LOOKED_AT = "toolu_looked_at"
 _TOO_LONG = 20.0  # seconds
 

@@ -24,14 +24,17 @@ class Agent:
             stdout=subprocess.PIPE,
             text=True,
         )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._input, self._output = self._process.stdin, self._process.stdout
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.stdin.close()
+        self._input.close()
         status = self._process.wait(60)
-        self._process.stdout.close()
+        self._output.close()
         assert status == 0
 
     def call(self, name: str, *arguments: Any) -> Any:
@@ -41,12 +44,12 @@ class Agent:
 
     def send(self, name: str, *arguments: Any) -> None:
         """Begin a call."""
-        self._process.stdin.write(json.dumps([name, *arguments]) + "\n")
-        self._process.stdin.flush()
+        self._input.write(json.dumps([name, *arguments]) + "\n")
+        self._input.flush()
 
     def receive(self) -> Any:
         """Return the result of the call that was begun."""
-        return json.loads(self._process.stdout.readline())
+        return json.loads(self._output.readline())
 
 
 async def append_many(provider: Any, namespace: str, count: int) -> None:
@@ -62,7 +65,8 @@ async def serve(url: str) -> None:
     for line in sys.stdin:
         name, *arguments = json.loads(line)
         if name == "append_many":
-            result = await append_many(provider, *arguments)
+            await append_many(provider, *arguments)
+            result = None
         else:
             result = await getattr(provider, name)(*arguments)
         print(json.dumps(result, default=str), flush=True)

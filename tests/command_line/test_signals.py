@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import make_url
@@ -110,7 +111,7 @@ def test_a_statement_that_waits_for_a_row_is_interrupted(fresh_url: str, tmp_pat
     require_one_line(ended, signal.SIGTERM)
 
 
-def is_blocked(observer: object, url: str) -> bool:
+def is_blocked(observer: Any, url: str) -> bool:
     question = (
         "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND"
         " datname = current_database()"

@@ -32,7 +32,7 @@ async def test_an_export_finds_the_agents_conversations_by_id(
     await storage.get_or_create_conversation("other", "C9", "9.0", "general")
     third = await storage.get_or_create_conversation("agent", "C1", "1.0")
     conversations = await storage.get_conversations_for_export("agent")
-    expected = [
+    expected: list[dict[str, Any]] = [
         {
             "id": second,
             "agent_name": "agent",

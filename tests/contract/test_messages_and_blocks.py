@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -30,7 +31,8 @@ async def blocks_for_the_model(storage: BaseStorageProvider, conversation_id: Id
 async def blocks_for_export(storage: BaseStorageProvider, conversation_id: Id) -> list[Any]:
     """Return the blocks of the conversation's only message, as an operator will see them."""
     [message] = await storage.get_messages_with_blocks(conversation_id)
-    return message["blocks"]
+    blocks: list[Any] = message["blocks"]
+    return blocks
 
 
 async def test_a_conversation_without_messages_has_none(
@@ -385,8 +387,11 @@ async def test_an_export_shows_every_block_under_its_own_id(
 async def test_appending_text_and_usage_returns_nothing(
     storage: BaseStorageProvider, message_id: Id
 ) -> None:
-    assert await storage.append_text_block(message_id, "x") is None
-    assert await storage.append_usage_block(message_id, **USAGE) is None
+    calls: list[Awaitable[object]] = [
+        storage.append_text_block(message_id, "x"),
+        storage.append_usage_block(message_id, **USAGE),
+    ]
+    assert [await call for call in calls] == [None, None]
 
 
 async def test_content_is_stored_as_it_was_when_it_was_appended(

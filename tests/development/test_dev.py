@@ -12,7 +12,9 @@ import pytest
 CHECKOUT = Path(__file__).parents[2]
 
 
-def dev(*arguments: str, python: Path | str = sys.executable, folder: Path = CHECKOUT) -> tuple:
+def dev(
+    *arguments: str, python: Path | str = sys.executable, folder: Path = CHECKOUT
+) -> tuple[int, str, str]:
     done = subprocess.run(
         [python, "dev.py", *arguments],
         cwd=folder,

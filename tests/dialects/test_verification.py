@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, inspect, make_url
-from tests.generic_road import register
-from tests.servers import PgBouncer, ServerMissingError
 
 from slack_agents_sqlalchemy import Provider
 from tests.command_line.interrupting import STATUS, Ended, Running, interrupt, log_in
 from tests.conftest import skip
-from tests.dialects.test_generic_road import plain
+from tests.dialects.test_unknown_dialects import plain
 from tests.migrations.schema import run_on
 from tests.support import sql
+from tests.support.servers import PgBouncer, ServerMissingError
+from tests.support.unknown_dialects import register
 
 SOME = "heartbeat_replaces or stay_in_its_order"
 

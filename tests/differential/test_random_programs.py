@@ -5,10 +5,10 @@ import os
 from pathlib import Path
 
 import pytest
-from benchmarks.contenders import PrimitivesOnly
 from hypothesis import HealthCheck, Phase, given, settings
 from slack_agents.storage.base import BaseStorageProvider
 
+from benchmarks.implementations import PrimitivesOnly
 from slack_agents_sqlalchemy import Provider
 from tests.differential.differences import BuiltInPostgreSQL, Defaults, comparable
 from tests.differential.programs import (

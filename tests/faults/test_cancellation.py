@@ -48,7 +48,7 @@ async def test_a_caller_that_gives_up_while_its_connection_is_checked_leaves_it_
     if watch:
         watch_engine(storage)
     await storage.set("plugin", "key", {"n": 1})
-    kept = []  # with its traceback, which would keep the connection
+    kept: list[object] = []  # with its traceback, which would keep the connection
     for steps in range(4):
         an_hour_later()
         call = asyncio.ensure_future(storage.get("plugin", "key"))

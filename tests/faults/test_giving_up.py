@@ -6,9 +6,11 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -40,10 +42,10 @@ drivers = pytest.mark.parametrize(
 )
 
 
-type GiveUp = Callable[[Callable[[], Awaitable[object]]], Awaitable[None]]
+type GiveUp = Callable[[Callable[[], Coroutine[Any, Any, object]]], Awaitable[None]]
 
 
-async def once(call: Callable[[], Awaitable[object]]) -> None:
+async def once(call: Callable[[], Coroutine[Any, Any, object]]) -> None:
     task = asyncio.ensure_future(call())
     await asyncio.sleep(0)  # it is on its way
     await asyncio.sleep(0)
@@ -51,7 +53,7 @@ async def once(call: Callable[[], Awaitable[object]]) -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def twice(call: Callable[[], Awaitable[object]]) -> None:
+async def twice(call: Callable[[], Coroutine[Any, Any, object]]) -> None:
     task = asyncio.ensure_future(call())
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -61,7 +63,7 @@ async def twice(call: Callable[[], Awaitable[object]]) -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def in_a_scope_of_anyio(call: Callable[[], Awaitable[object]]) -> None:
+async def in_a_scope_of_anyio(call: Callable[[], Coroutine[Any, Any, object]]) -> None:
     """Cancel a call as anyio does: again at each turn of the event loop, until it has ended."""
     async with anyio.create_task_group() as group:
         group.start_soon(call)
@@ -112,13 +114,12 @@ async def test_writes_that_wait_for_a_lock_and_are_given_up_are_never_stored(
     observer = Observer(database_url)
     with observer.holding_a_row():
         for number in range(4):
-            call = storage.set("plugin", "key", {"given up": number})
             if way == "time limit":
                 with pytest.raises(TimeoutError):
-                    await call
+                    await storage.set("plugin", "key", {"given up": number})
             else:
                 give_up = {"once": once, "twice": twice, "anyio": in_a_scope_of_anyio}[way]
-                await give_up(lambda call=call: call)
+                await give_up(partial(storage.set, "plugin", "key", {"given up": number}))
         # Nothing of them waits at the server, but the lock's holder and who looks.
         assert await asyncio.to_thread(observer.waiting) == 0
         assert await asyncio.to_thread(observer.sessions) <= 2 + 1 + 1

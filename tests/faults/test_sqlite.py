@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -53,7 +53,7 @@ async def test_killed_writers_leave_a_sound_file_with_all_that_was_acknowledged(
     storage = ours(synchronous=synchronous)(with_driver(fresh_url, driver))
     async with Writers() as writers:
         for _ in range(ROUNDS):
-            first, second = await writers.start([storage, storage])
+            first, second = list(await writers.start([storage, storage]))
             await writers.write(ACKNOWLEDGED)
             await writers.kill(first)
             await writers.write(ACKNOWLEDGED)  # nothing of the killed one is in its way
@@ -148,7 +148,7 @@ async def test_a_full_disk_is_an_error_that_says_so_and_over_when_there_is_room(
     before = await storage.count_rows()
     large = "x" * 1_000_000
     await limit_pages(storage, 1)  # SQLite takes what the file has as the least
-    calls: list[Callable[[], object]] = [
+    calls: list[Callable[[], Awaitable[object]]] = [
         lambda: storage.set("namespace", "key", {"text": large}),
         lambda: storage.append("namespace", "key", {"text": large}),
         lambda: storage.append_text_block(message, large),

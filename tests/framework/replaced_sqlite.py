@@ -24,7 +24,7 @@ class Provider(slack_agents_sqlalchemy.Provider):
         Provider.opened += 1
 
 
-slack_agents.storage.sqlite.Provider = Provider
+setattr(slack_agents.storage.sqlite, "Provider", Provider)  # noqa: B010 - mypy: a type
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

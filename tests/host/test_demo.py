@@ -31,7 +31,7 @@ def sections(output: str) -> list[str]:
 def row(output: str, name: str) -> list[str]:
     """Return the columns of the line that begins with this name."""
     (line,) = re.findall(rf"^ *{re.escape(name)} .*$", output, re.MULTILINE)
-    return line.removeprefix(" ").removeprefix(name).split()
+    return str(line).removeprefix(" ").removeprefix(name).split()
 
 
 async def test_the_demo_needs_nothing_and_leaves_a_database_and_web_pages(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
+from typing import Any
 
 import pymupdf
 import pytest
@@ -24,13 +26,14 @@ UPLOADS = {
 }
 
 
-async def imported(upload: Upload) -> dict[str, object]:
+async def imported(upload: Upload) -> Mapping[str, object]:
     """Return the block that the framework's own importer returns for an upload."""
     importer = file_importer.Provider([".*"])
     handlers = {mime: tool["name"] for tool in importer.tools for mime in tool["mimes"]}
     file = upload.file
     arguments = {"file_bytes": file.data, "mimetype": file.mimetype, "filename": file.filename}
-    return await importer.call_tool(handlers[file.mimetype], arguments, {}, None)
+    whose: Any = None  # of no use to the importer
+    return await importer.call_tool(handlers[file.mimetype], arguments, whose, whose)
 
 
 def test_the_image_opens_and_shows_more_than_one_colour() -> None:
@@ -77,7 +80,8 @@ async def test_a_history_answers_every_tool_call_before_anything_else_is_said(
 
     roles = [message.role for message in messages]
     assert roles == ["user", "assistant"] * (len(roles) // 2)
-    asked, answered = [], []
+    asked: list[str] = []
+    answered: list[str] = []
     for message in messages:
         blocks = [] if isinstance(message.content, str) else message.content
         answers = [block["tool_use_id"] for block in blocks if block["type"] == "tool_result"]

@@ -43,9 +43,10 @@ class Pages:
 
 async def exported(told: Told, directory: Path, *filters: str) -> Pages:
     """Run the command into a directory."""
+    options: tuple[str | Path, ...] = ("--format", "html", "--output", directory, *filters)
     finished = await slack_agents(
         "export-conversations",
-        *("--format", "html", "--output", directory, *filters),
+        *options,
         url=told.url,
     )
     return Pages(directory, finished)

@@ -6,6 +6,7 @@ import asyncio
 import csv
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -105,7 +106,7 @@ async def test_the_filters_choose_the_conversations_with_one_message_that_meets_
 ) -> None:
     revenue, vpn, invoice, deployment, contracts, access = told.threads
     bare = str(told.bare_id)
-    filters = {
+    filters: dict[tuple[str, ...], list[Any]] = {
         ("--handle", "Amélie Durand"): [revenue, invoice],
         ("--date-to", invoice.said_at[-1].isoformat()): [revenue, vpn, invoice],
         ("--date-from", deployment.said_at[0].isoformat()): [deployment, contracts, access, bare],

@@ -23,7 +23,7 @@ async def built_in(url: str) -> AsyncIterator[BaseStorageProvider]:
     parsed = make_url(url)
     provider: BaseStorageProvider
     if parsed.get_backend_name() == "sqlite":
-        provider = sqlite.Provider(parsed.database)
+        provider = sqlite.Provider(str(parsed.database))
     else:
         plain = parsed.set(drivername="postgresql")
         provider = postgres.Provider(plain.render_as_string(hide_password=False))
@@ -109,6 +109,7 @@ async def test_tables_that_are_locked_do_not_fail_or_hold_up_a_start(
     monkeypatch.setattr("slack_agents_sqlalchemy.migrations.built_in_storage._TIMEOUT", 0.2)
     async with built_in(fresh_url) as old:
         await converse(old)
+        assert isinstance(old, postgres.Provider)
         async with old.pool.acquire() as connection, connection.transaction():
             await connection.execute("LOCK TABLE conversations IN ACCESS EXCLUSIVE MODE")
 

@@ -40,7 +40,12 @@ async def filled(storage: Provider) -> int:
     await storage.get_or_create_conversation("agent", "C1", "2.0", "general")
     message = await storage.create_message(conversation, "U1", "Ada", "ada")
     await storage.append_text_block(message, "Who was late?", is_user=True)
-    file = {"is_user": True, "filename": "late.csv", "mimetype": "text/csv", "size_bytes": 3}
+    file: dict[str, Any] = {
+        "is_user": True,
+        "filename": "late.csv",
+        "mimetype": "text/csv",
+        "size_bytes": 3,
+    }
     upload = await storage.append_file_block(message, {"type": "document"}, **file)
     await storage.append_text_block(message, "a,b", is_user=True, source_file_id=upload)
     call = await storage.append_tool_block(

@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import JSON, Connection, cast, create_engine, inspect, make_url, select, type_coerce
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Connection,
+    cast,
+    create_engine,
+    inspect,
+    make_url,
+    select,
+    type_coerce,
+)
 from sqlalchemy.orm import Session
 
 from slack_agents_sqlalchemy import InvalidTypeError, Provider
@@ -147,6 +157,7 @@ async def test_json_is_compared_as_a_value_and_matched_as_text(
 
 async def test_the_json_functions_of_a_database_work_on_the_text(storage: Provider):
     await tell(storage)
+    value: ColumnElement[Any]
     if storage.engine.dialect.name == "postgresql":
         value = cast(ToolCall.tool_input, JSON)
     else:

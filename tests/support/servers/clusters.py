@@ -134,7 +134,8 @@ class Node(Member):
         )
         with login, login.cursor() as cursor:
             cursor.execute(statement)
-            return cursor.fetchall()
+            rows: tuple[tuple[Any, ...], ...] = cursor.fetchall()
+            return rows
 
     @property
     def conflicts(self) -> int:
@@ -143,7 +144,8 @@ class Node(Member):
         return int(status["wsrep_local_cert_failures"]) + int(status["wsrep_local_bf_aborts"])
 
     def _is_synced(self) -> bool:
-        return self.ask("SHOW STATUS LIKE 'wsrep_local_state_comment'")[0][1] == "Synced"
+        [(_, state)] = self.ask("SHOW STATUS LIKE 'wsrep_local_state_comment'")
+        return bool(state == "Synced")
 
 
 class Galera(Cluster[Node]):

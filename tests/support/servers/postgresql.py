@@ -40,7 +40,7 @@ class PostgreSQL(Server):
     """PostgreSQL; asyncpg runs on an event loop that only these administrator's calls use."""
 
     variable = "SLACK_AGENTS_TEST_POSTGRESQL_URL"
-    usual_urls = (
+    usual_urls: ClassVar[tuple[str, ...]] = (
         "postgresql://root@127.0.0.1:5432/postgres",
         "postgresql://postgres@127.0.0.1:5432/postgres",
     )

@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from rich.console import Console
@@ -60,7 +60,7 @@ class Ground(NamedTuple):
         await asyncio.sleep(self.seconds)
 
 
-type Harm = Callable[[Ground], Awaitable[Tally]]
+type Harm = Callable[[Ground], Coroutine[Any, Any, Tally]]
 
 type Result = dict[str, object]
 """What was done to whom, and the counts."""
@@ -134,7 +134,7 @@ EVERYWHERE: Mapping[str, Harm] = {
     "processes killed": killed_processes,
 }
 SERVERS_ONLY: Mapping[str, Harm] = {name: befalls(name) for name in FAULTS if name != "nothing"}
-RUNS = EVERYWHERE | SERVERS_ONLY
+RUNS: Mapping[str, Harm] = {**EVERYWHERE, **SERVERS_ONLY}
 
 DATABASES = {"postgresql": PostgreSQL, "mariadb": MariaDB, "mysql": MySQL, "sqlite": None}
 CLUSTERS = ("galera", "replication")

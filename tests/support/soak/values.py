@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
 
 from slack_agents.storage.base import BaseStorageProvider
 
@@ -28,10 +30,10 @@ async def try_hostile_values(storage: BaseStorageProvider) -> Tally:
     """
     counts = Tally()
     for value in JSON_OBJECTS.values():
-        await _try(counts, lambda value=value: _done(assert_every_call_keeps(storage, value)))
+        await _try(counts, partial(_done, assert_every_call_keeps, storage, value))
     for carry in (CONTENTS | NAMES).values():
         for text in TEXTS:
-            await _try(counts, lambda carry=carry, text=text: _same(carry(storage, text), text))
+            await _try(counts, partial(_same, text, carry, storage, text))
     return counts
 
 
@@ -45,10 +47,10 @@ async def try_hostile_keys(storage: BaseStorageProvider) -> Tally:
         stored = {
             key: number
             for key, number in numbers.items()
-            if await _try(counts, lambda put=put, key=key, n=number: _done(put(storage, key, n)))
+            if await _try(counts, partial(_done, put, storage, key, number))
         }
         for key, number in stored.items():
-            await _try(counts, lambda get=get, key=key, n=number: _same(get(storage, key), n))
+            await _try(counts, partial(_same, number, get, storage, key))
     return counts
 
 
@@ -67,10 +69,10 @@ async def _try(counts: Tally, case: Case) -> bool:
     return came_out
 
 
-async def _same(answer: Awaitable[object], value: object) -> bool:
-    return await answer == value
+async def _same(value: object, call: Callable[..., Awaitable[object]], *arguments: Any) -> bool:
+    return await call(*arguments) == value
 
 
-async def _done(call: Awaitable[object]) -> bool:
-    await call
+async def _done(call: Callable[..., Awaitable[object]], *arguments: Any) -> bool:
+    await call(*arguments)
     return True

@@ -1,4 +1,4 @@
-"""Dialects that the package does not know: those that serve, and those that are refused."""
+"""The portable fallback: unknown dialects that work, and those that are refused."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ asyncio.run(main())
 
 
 def plain(url: str) -> str:
-    """Give a URL the name under which the package does not know its dialect."""
+    """Return the URL with a dialect name that the package does not know."""
     parsed = make_url(url)
     unknown = parsed.set(drivername=f"plain{parsed.get_backend_name()}")
     return unknown.render_as_string(hide_password=False)
@@ -87,8 +87,8 @@ def test_processes_that_start_at_once_without_a_lock_all_start(fresh_url: str):
 
 # MySQL keeps the other's statement waiting for the transaction within which this test sends it.
 @pytest.mark.parametrize("backend", ["sqlite-file", "postgresql", "mariadb"], indirect=True)
-async def test_what_a_process_has_made_stays_when_another_is_a_step_ahead(fresh_url: str):
-    """The other one makes each index first, on tables that are all this one's."""
+async def test_tables_of_one_process_stay_when_another_creates_the_indexes_first(fresh_url: str):
+    """The other process creates each index first, on tables of this one."""
     register()
     url = plain(fresh_url)
     other = create_engine(synchronous(fresh_url))
@@ -116,7 +116,9 @@ async def test_what_a_process_has_made_stays_when_another_is_a_step_ahead(fresh_
 
 
 @pytest.mark.parametrize("backend", ["mariadb", "mysql"], indirect=True)
-async def test_a_database_that_cannot_hold_every_sign_is_refused_and_left_empty(fresh_url: str):
+async def test_a_database_that_cannot_store_every_character_is_refused_and_left_empty(
+    fresh_url: str,
+):
     database = make_url(fresh_url).database
     engine = create_engine(synchronous(fresh_url))
     with engine.begin() as connection:
@@ -155,7 +157,7 @@ def test_a_dialect_that_cannot_hold_the_schema_is_refused_and_left_empty(tmp_pat
     assert tables == "tables: []"
 
 
-async def test_a_driver_that_does_not_count_rows_serves_as_well(tmp_path: Path):
+async def test_a_driver_that_does_not_count_rows_works_too(tmp_path: Path):
     register()
     storage = Provider(url=f"uncountedsqlite:///{tmp_path / 'agents.db'}")
     await storage.initialize()
