@@ -11,7 +11,7 @@ from slack_agents_sqlalchemy import Provider
 from slack_agents_sqlalchemy.dialects import DialectAdapter
 from slack_agents_sqlalchemy.dialects.like import LikePattern
 from tests.conftest import NewProvider
-from tests.dialects.test_generic_road import plain
+from tests.dialects.test_unknown_dialects import plain
 from tests.support.unknown_dialects import register
 
 SPECIAL = ["%", "_", "[a]", "[^a]", "[", "]", "\\", "\\%", "/", "/_", "*", "?", "#", "{", "'", "!"]

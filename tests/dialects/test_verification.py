@@ -18,7 +18,7 @@ from sqlalchemy import Connection, inspect, make_url
 from slack_agents_sqlalchemy import Provider
 from tests.command_line.interrupting import STATUS, Ended, Running, interrupt, log_in
 from tests.conftest import skip
-from tests.dialects.test_generic_road import plain
+from tests.dialects.test_unknown_dialects import plain
 from tests.migrations.schema import run_on
 from tests.support import sql
 from tests.support.servers import PgBouncer, ServerMissingError

@@ -1,4 +1,4 @@
-"""Dialects that the package does not know: those that serve, and those that are refused."""
+"""Dialects without an adapter: those that work with the portable fallback, and refused ones."""
 
 from __future__ import annotations
 
@@ -116,7 +116,9 @@ async def test_what_a_process_has_made_stays_when_another_is_a_step_ahead(fresh_
 
 
 @pytest.mark.parametrize("backend", ["mariadb", "mysql"], indirect=True)
-async def test_a_database_that_cannot_hold_every_sign_is_refused_and_left_empty(fresh_url: str):
+async def test_a_database_that_cannot_store_every_character_is_refused_and_left_empty(
+    fresh_url: str,
+):
     database = make_url(fresh_url).database
     engine = create_engine(synchronous(fresh_url))
     with engine.begin() as connection:

@@ -1,4 +1,4 @@
-"""A server that says nothing any more is found out within `connect_timeout`, and left."""
+"""A server that stops responding is noticed within `connect_timeout`, and its connection closed."""
 
 from __future__ import annotations
 
@@ -67,12 +67,14 @@ async def options(storage: Provider, driver: str) -> dict[str, int]:
         (1e9, (16_383, 3_276, 6, 32_767_000)),
     ],
 )
-def test_the_probes_fill_the_time(seconds: float, probes: tuple[int, int, int, int]):
+def test_keepalive_settings_fit_within_the_timeout(
+    seconds: float, probes: tuple[int, int, int, int]
+):
     assert Keepalive.within(seconds) == probes
 
 
 @drivers
-async def test_tcp_gives_a_silent_server_up_after_connect_timeout(
+async def test_tcp_closes_an_unresponsive_connection_after_connect_timeout(
     database_url: str, driver: str, new_provider: NewProvider
 ):
     storage = await new_provider(url=with_driver(database_url, driver), connect_timeout=30)
@@ -90,7 +92,7 @@ async def test_tcp_gives_a_silent_server_up_after_connect_timeout(
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
 @pytest.mark.parametrize("in_url", [False, True])
-async def test_what_the_user_says_of_tcp_holds(
+async def test_tcp_settings_of_the_user_are_kept(
     database_url: str, driver: str, in_url: bool, new_provider: NewProvider
 ):
     said = {"keepalives_idle": "77", "tcp_user_timeout": "4321"}
@@ -123,7 +125,7 @@ async def everybody_writes(storage: Provider) -> None:
     ],
     indirect=["backend"],
 )
-async def test_an_idle_connection_that_became_silent_is_replaced_in_time(
+async def test_an_idle_connection_that_stopped_responding_is_replaced_in_time(
     database_url: str, relay: Relay, driver: str, watch: bool, an_hour_later: AnHourLater
 ):
     # `command_timeout` is 60 s: whoever waits for it is too late.
@@ -143,7 +145,7 @@ async def test_an_idle_connection_that_became_silent_is_replaced_in_time(
     [("postgresql", "asyncpg"), ("mariadb", "aiomysql")],
     indirect=["backend"],
 )
-async def test_after_one_time_limit_the_other_connections_cost_none(
+async def test_after_one_timeout_the_other_connections_cause_none(
     database_url: str, relay: Relay, driver: str
 ):
     storage = await through(relay, database_url, driver, connect_timeout=0.5, command_timeout=1.5)
@@ -159,12 +161,12 @@ async def test_after_one_time_limit_the_other_connections_cost_none(
     [("postgresql", "asyncpg"), ("mariadb", "aiomysql"), ("mariadb", "asyncmy")],
     indirect=["backend"],
 )
-async def test_a_server_that_stops_talking_while_it_is_connected_to_is_left_in_time(
+async def test_connecting_to_a_server_that_stops_responding_ends_in_time(
     database_url: str, relay: Relay, driver: str, an_hour_later: AnHourLater
 ):
     storage = await through(relay, database_url, driver, connect_timeout=0.5)
     relay.freeze()
-    relay.spoil("freeze", after=1)  # new lines too
+    relay.inject("freeze", after=1)  # new lines too
     an_hour_later()
     started = time.monotonic()
     with pytest.raises(ConnectionError):
