@@ -5,7 +5,7 @@
     python3 dev.py lint     check style, types and the direction of imports
     python3 dev.py matrix   run the contract on further databases and versions
     python3 dev.py bench    measure the calls beside the built-in providers and others
-    python3 dev.py soak     do harm to databases under load and count what is lost
+    python3 dev.py soak     inject faults under load and count what is lost
     python3 dev.py docs     build the documentation's site
     python3 dev.py wheel    build the wheel
 

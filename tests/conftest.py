@@ -30,8 +30,8 @@ BACKENDS = ("sqlite-file", "sqlite-memory", "postgresql", "mariadb", "mysql")
 """Run every test."""
 
 # The contract suite only: (the server's name, None for a file, and how the URL begins).
-ROADS: dict[str, tuple[str | None, str]] = {
-    # Other drivers for the same databases, which take the ordinary path.
+FURTHER_BACKENDS: dict[str, tuple[str | None, str]] = {
+    # Other drivers for the same databases, without the fast path.
     "aiosqlite-file": (None, "sqlite+aiosqlite"),
     "psycopg": ("postgresql", "postgresql+psycopg"),
     "psycopg2": ("postgresql", "postgresql+psycopg2"),
@@ -42,21 +42,21 @@ ROADS: dict[str, tuple[str | None, str]] = {
     "mysql-connector": ("mysql", "mysql+mysqlconnector"),
     # The newest release.
     "postgresql-18": ("postgresql-18", "postgresql+asyncpg"),
-    # The same databases as if nobody knew them.
-    "generic-sqlite": (None, "plainsqlite"),
-    "generic-postgresql": ("postgresql", "plainpostgresql"),
-    "generic-mariadb": ("mariadb", "plainmariadb"),
-    "generic-mysql": ("mysql", "plainmysql"),
+    # The same databases under unknown names: the portable fallback.
+    "portable-sqlite": (None, "plainsqlite"),
+    "portable-postgresql": ("postgresql", "plainpostgresql"),
+    "portable-mariadb": ("mariadb", "plainmariadb"),
+    "portable-mysql": ("mysql", "plainmysql"),
     # A pooler that shares connections by transaction: the tests of concurrency only.
     "pgbouncer-asyncpg": ("pgbouncer", "postgresql+asyncpg"),
     "pgbouncer-psycopg": ("pgbouncer", "postgresql+psycopg"),
     "pgbouncer-psycopg2": ("pgbouncer", "postgresql+psycopg2"),
-    # A dialect that nobody here wrote a line for.
+    # A dialect without an adapter.
     "firebird": (None, "firebird+firebird"),
 }
 
-# Of these the tests on which a driver or the generic road can fail in a way of its own; the whole
-# suite runs on them by `slack-agents-db verify-backend`, or by `--backend`.
+# On these, the tests in which a driver or the portable fallback can fail differently; the whole
+# suite runs on them by `slack-agents-db verify-backend`, or with `--backend`.
 _PARTLY = {
     "pgbouncer-asyncpg": ("test_concurrency",),
     "pgbouncer-psycopg": ("test_concurrency",),
@@ -64,13 +64,13 @@ _PARTLY = {
     **dict.fromkeys(
         (
             *("psycopg2", "pymysql", "mysql-asyncmy", "mysql-pymysql", "mysql-connector"),
-            *("generic-postgresql", "generic-mariadb", "generic-mysql"),
+            *("portable-postgresql", "portable-mariadb", "portable-mysql"),
         ),
         ("test_concurrency", "test_conversations", "test_exports", "test_oauth", "test_heartbeats"),
     ),
 }
 
-_SERVER_OF = {name: server for name, (server, _) in ROADS.items() if server}
+_SERVER_OF = {name: server for name, (server, _) in FURTHER_BACKENDS.items() if server}
 
 __all__ = ["NewProvider", "new_provider", "storage"]
 
@@ -79,7 +79,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--backend",
         action="append",
-        choices=(*BACKENDS, *ROADS),
+        choices=(*BACKENDS, *FURTHER_BACKENDS),
         help="run tests that take a backend on this one only (repeatable)",
     )
 
@@ -98,7 +98,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the tests that need a server, and leave out the backends that were not asked for."""
     asked = config.getoption("--backend")
-    wanted = asked or (*BACKENDS, *ROADS)
+    wanted = asked or (*BACKENDS, *FURTHER_BACKENDS)
     kept: list[pytest.Item] = []
     left_out: list[pytest.Item] = []
     for item in items:
@@ -107,7 +107,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if _SERVER_OF.get(backend, backend) in FINDERS:
             item.add_marker(pytest.mark.server)
         unfit = backend == "sqlite-memory" and item.get_closest_marker("durable") is not None
-        unfit |= backend in ROADS and "contract" not in item.path.parts
+        unfit |= backend in FURTHER_BACKENDS and "contract" not in item.path.parts
         unfit |= not asked and item.path.stem not in _PARTLY.get(backend, (item.path.stem,))
         unwanted = bool(backend) and backend not in wanted
         (left_out if unfit or unwanted else kept).append(item)
@@ -123,7 +123,7 @@ def skip(missing: ServerMissingError) -> NoReturn:
     pytest.skip(str(missing))
 
 
-@pytest.fixture(scope="session", params=(*BACKENDS, *ROADS))
+@pytest.fixture(scope="session", params=(*BACKENDS, *FURTHER_BACKENDS))
 def backend(request: pytest.FixtureRequest) -> str:
     """The name of the backend; `parametrize("backend", [...], indirect=True)` takes fewer."""
     return str(request.param)
@@ -170,7 +170,7 @@ def file_database(backend: str) -> FileDatabase | None:
     """How the backend makes a database in a file, None where it does not."""
     if backend == "sqlite-file":
         return FileDatabase("sqlite")
-    server, scheme = ROADS.get(backend, (backend, ""))
+    server, scheme = FURTHER_BACKENDS.get(backend, (backend, ""))
     if server is not None:
         return None
     return Firebird(scheme) if backend == "firebird" else FileDatabase(scheme)
@@ -205,7 +205,11 @@ def migrated_url(
         return "sqlite:///:memory:"
     if server:
         plain = server.create_database()
-        url = ROADS[backend][1] + plain[plain.index("://") :] if backend in ROADS else plain
+        url = (
+            FURTHER_BACKENDS[backend][1] + plain[plain.index("://") :]
+            if backend in FURTHER_BACKENDS
+            else plain
+        )
     else:
         assert file_database is not None
         try:

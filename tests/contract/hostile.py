@@ -153,7 +153,7 @@ WORST_CHARACTERS = "\0\ud83d\ude00\ufdd0"
 #: The characters of all the above, for texts and keys that Hypothesis makes.
 CHARACTERS = sorted(set("".join(TEXTS + LOOKALIKES)))
 
-#: Numbers that JSON libraries bend by their sign, exponent or last digit.
+#: Numbers that JSON libraries corrupt by their sign, exponent or last digit.
 NUMBERS = [-0.0, 1e16, 1e22, 5e-324, 2**53 + 1, 2**63 - 1, -(2**63)]
 
 #: Integers that JSON libraries refuse, or read as floats.

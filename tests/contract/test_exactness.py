@@ -39,16 +39,16 @@ CARRIERS = CONTENTS | NAMES
 async def test_hostile_text_comes_out_as_it_went_in(
     storage: BaseStorageProvider, carry: Carry
 ) -> None:
-    bent = {text: out for text in TEXTS if (out := await carry(storage, text)) != text}
-    assert bent == {}
+    corrupted = {text: out for text in TEXTS if (out := await carry(storage, text)) != text}
+    assert corrupted == {}
 
 
 @pytest.mark.parametrize("carry", NAMES.values(), ids=NAMES.keys())
 async def test_a_name_of_a_thousand_characters_comes_out_as_it_went_in(
     storage: BaseStorageProvider, carry: Carry
 ) -> None:
-    bent = [name[:2] for name in LONG_KEYS if await carry(storage, name) != name]
-    assert bent == []
+    corrupted = [name[:2] for name in LONG_KEYS if await carry(storage, name) != name]
+    assert corrupted == []
 
 
 @pytest.mark.parametrize("carry", CONTENTS.values(), ids=CONTENTS.keys())
@@ -305,12 +305,12 @@ FEWER_EXAMPLES = settings(FEW_EXAMPLES, max_examples=5, phases=[Phase.explicit, 
 async def test_any_text_comes_out_as_it_went_in(
     storage: BaseStorageProvider, texts: dict[str, str]
 ) -> None:
-    bent = {
+    corrupted = {
         name: (text, out)
         for name, text in texts.items()
         if (out := await CARRIERS[name](storage, text)) != text
     }
-    assert bent == {}
+    assert corrupted == {}
 
 
 @settings(FEW_EXAMPLES, max_examples=10)

@@ -16,8 +16,8 @@ from tests.support.sql import both_paths, watch_engine
 
 @pytest.mark.parametrize("backend", ["postgresql", "mariadb", "mysql"], indirect=True)
 @both_paths
-@pytest.mark.parametrize("lost", ["question", "answer"])
-async def test_a_call_whose_question_or_answer_is_lost_leaves_what_it_leaves_otherwise(
+@pytest.mark.parametrize("lost", ["request", "response"])
+async def test_a_call_whose_request_or_response_is_lost_stores_what_it_stores_otherwise(
     relayed: Provider,
     relay: Relay,
     storage: Provider,
@@ -42,14 +42,14 @@ async def test_a_call_whose_question_or_answer_is_lost_leaves_what_it_leaves_oth
 
 
 @pytest.mark.parametrize("backend", ["postgresql", "mariadb", "mysql"], indirect=True)
-@pytest.mark.parametrize("lost", ["question", "answer"])
-async def test_a_new_thread_whose_answer_is_lost_is_one_conversation(
+@pytest.mark.parametrize("lost", ["request", "response"])
+async def test_a_new_thread_whose_request_or_response_is_lost_is_one_conversation(
     relayed: Provider, relay: Relay, storage: Provider, lost: Lost
 ):
     await relayed.get_or_create_conversation("agent", "C1", "the first")
-    asked = relay.asked
+    requests = relay.requests
     await relayed.get_or_create_conversation("agent", "C1", "new")
-    statements = relay.asked - asked
+    statements = relay.requests - requests
     for number in range(statements):
         relay.cut(lost, spared=number)
         made = await relayed.get_or_create_conversation("agent", "C1", f"new {number}")
@@ -81,23 +81,23 @@ async def test_a_server_that_restarts_is_waited_for(
 
 
 @pytest.mark.parametrize("backend", ["postgresql", "mariadb", "mysql"], indirect=True)
-async def test_a_server_that_stays_away_is_a_connection_error_in_time(
+async def test_a_server_that_stays_down_is_a_connection_error_in_time(
     relay: Relay, relayed: Provider, new_provider: NewProvider
 ):
-    impatient = await new_provider(
+    storage_with_timeout = await new_provider(
         url=relayed.engine.url.render_as_string(hide_password=False), connect_timeout=2
     )
-    await impatient.set("namespace", "key", {"kept": True})
+    await storage_with_timeout.set("namespace", "key", {"kept": True})
     await relay.go_down()
     async with asyncio.timeout(10):
         with pytest.raises(ConnectionError, match="Is the database running"):
-            await impatient.get("namespace", "key")
+            await storage_with_timeout.get("namespace", "key")
     await relay.come_back()
-    assert await impatient.get("namespace", "key") == {"kept": True}
+    assert await storage_with_timeout.get("namespace", "key") == {"kept": True}
 
 
 # How long the server lets a statement wait for a lock, as its driver is told.
-IMPATIENT = {
+SHORT_LOCK_TIMEOUT = {
     "postgresql": {"server_settings": {"lock_timeout": "100ms"}},
     "mariadb": {"init_command": "SET SESSION innodb_lock_wait_timeout = 1"},
     "mysql": {"init_command": "SET SESSION innodb_lock_wait_timeout = 1"},
@@ -109,7 +109,7 @@ IMPATIENT = {
 async def test_a_call_that_a_lock_kept_too_long_is_made_again(
     backend: str, database_url: str, new_provider: NewProvider, watch: bool
 ):
-    storage = await new_provider(connect_args=IMPATIENT[backend])
+    storage = await new_provider(connect_args=SHORT_LOCK_TIMEOUT[backend])
     if watch:
         watch_engine(storage)
     await storage.set("namespace", "key", {"n": 1})
@@ -125,7 +125,7 @@ async def test_a_call_that_a_lock_kept_too_long_is_made_again(
 async def test_a_lock_that_is_never_given_up_is_a_timeout_and_nothing_is_stored(
     backend: str, database_url: str, new_provider: NewProvider
 ):
-    storage = await new_provider(connect_args=IMPATIENT[backend], connect_timeout=2)
+    storage = await new_provider(connect_args=SHORT_LOCK_TIMEOUT[backend], connect_timeout=2)
     await storage.set("namespace", "key", {"n": 1})
     with Observer(database_url).holding_a_row():
         with pytest.raises(LockTimeoutError, match="another transaction") as error:

@@ -1,6 +1,6 @@
-"""A network that splits: nobody is told, what is sent vanishes, and calls go on or end in time.
+"""Network partitions: packets are lost without an error, and calls continue or end in time.
 
-The servers run in network namespaces of their own, whose links fall silent.
+The servers run in network namespaces of their own, whose links go down.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.conftest import skip
 from tests.support.namespaces import Host, Link
 from tests.support.observer import Observer
 from tests.support.servers import MariaDB, MySQL, PostgreSQL, Server, ServerMissingError
-from tests.support.soak.faults import Victim
+from tests.support.soak.faults import Target
 from tests.support.soak.runs import ours, run
 from tests.support.soak.tally import Tally
 from tests.support.soak.writers import Writers
@@ -28,10 +28,10 @@ from tests.support.soak.writers import Writers
 pytestmark = pytest.mark.server
 
 CONNECT_TIMEOUT = 2.0  # seconds
-SPLIT = 2.5  # seconds; longer, so that lines are given up, and short enough to be waited for
-PAUSE = 1.5  # seconds between two splits; TCP tries to connect once a second
+PARTITION = 2.5  # seconds; longer, so that lines are given up, and short enough to be waited for
+PAUSE = 1.5  # seconds between two partitions; TCP tries to connect once a second
 WRITES = 5
-"""Of each kind and process, while the harm lasts."""
+"""Of each kind and process, while the fault lasts."""
 CALLERS = 8
 LONG_BEFORE_COMMAND_TIMEOUT = 30.0  # seconds
 
@@ -78,15 +78,15 @@ async def work(writers: Writers) -> None:
 
 
 @pytest.mark.parametrize("remote", [PostgreSQL], indirect=True)  # TCP heals it for any server
-async def test_a_split_that_is_over_in_time_is_an_error_for_nobody(remote: Remote, database: str):
+async def test_a_short_partition_is_no_error_of_any_call(remote: Remote, database: str):
     link = remote.host.links[0]
 
     @asynccontextmanager
-    async def split(_victim: Victim) -> AsyncIterator[None]:
+    async def partition(_target: Target) -> AsyncIterator[None]:
         for pause in (PAUSE, 0):
-            link.fall_silent()
-            await asyncio.sleep(SPLIT)
-            link.come_back()
+            link.go_down()
+            await asyncio.sleep(PARTITION)
+            link.come_up()
             await asyncio.sleep(pause)
         yield
 
@@ -95,19 +95,19 @@ async def test_a_split_that_is_over_in_time_is_an_error_for_nobody(remote: Remot
         database,
         work,
         directly=remote.url(database, link),
-        fault=split,
+        fault=partition,
     )
     print(f"\n{counts}")
     assert counts.errors == 0
-    assert counts.faults == Tally().faults
+    assert counts.anomalies == Tally().anomalies
 
 
-async def test_a_way_that_falls_silent_is_left_for_another(remote: Remote, database: str):
+async def test_calls_use_another_host_when_one_is_unreachable(remote: Remote, database: str):
     first, second = remote.host.links
 
     @asynccontextmanager
-    async def split(_victim: Victim) -> AsyncIterator[None]:
-        first.fall_silent()
+    async def partition(_target: Target) -> AsyncIterator[None]:
+        first.go_down()
         yield
 
     try:
@@ -116,16 +116,16 @@ async def test_a_way_that_falls_silent_is_left_for_another(remote: Remote, datab
             database,
             work,
             directly=remote.url(database, first, second),
-            fault=split,
+            fault=partition,
         )
     finally:
-        first.come_back()
+        first.come_up()
     print(f"\n{counts}")
     assert counts.errors == 0
-    assert counts.faults == Tally().faults
+    assert counts.anomalies == Tally().anomalies
 
 
-async def test_a_split_that_lasts_ends_each_call_in_time_and_then_all_works(
+async def test_a_long_partition_ends_each_call_in_time_and_calls_work_after_it(
     remote: Remote, database: str
 ):
     link = remote.host.links[0]
@@ -152,9 +152,9 @@ async def test_a_split_that_lasts_ends_each_call_in_time_and_then_all_works(
 
     callers = [asyncio.create_task(call(caller)) for caller in range(CALLERS)]
     await until(lambda: len(acknowledged) >= CALLERS)
-    link.fall_silent()
-    await asyncio.sleep(SPLIT)
-    link.come_back()
+    link.go_down()
+    await asyncio.sleep(PARTITION)
+    link.come_up()
     before = len(acknowledged)
     await until(lambda: len(acknowledged) >= before + CALLERS)
     is_over = True
@@ -168,7 +168,7 @@ async def test_a_split_that_lasts_ends_each_call_in_time_and_then_all_works(
     assert set(acknowledged) <= set(items)
 
 
-async def test_silence_is_noticed_while_an_answer_is_awaited(remote: Remote, database: str):
+async def test_a_partition_is_noticed_while_a_response_is_awaited(remote: Remote, database: str):
     link = remote.host.links[0]
     storage = Provider(url=remote.url(database, link), connect_timeout=1)
     await storage.initialize()
@@ -178,10 +178,10 @@ async def test_silence_is_noticed_while_an_answer_is_awaited(remote: Remote, dat
         call = asyncio.create_task(storage.set("namespace", "key", {"n": 1}))
         await asyncio.wait({call}, timeout=0.5)
         assert not call.done()
-        link.fall_silent()  # everything that was sent is acknowledged: only probes tell
+        link.go_down()  # everything that was sent is acknowledged: only probes tell
         with pytest.raises(ConnectionError):
             await call
-        link.come_back()
+        link.come_up()
     print(f"\nit was told after {time.monotonic() - started:.1f} s")
     assert time.monotonic() - started < LONG_BEFORE_COMMAND_TIMEOUT
     await storage.set("namespace", "key", {"n": 2})

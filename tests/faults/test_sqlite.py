@@ -64,7 +64,7 @@ async def test_killed_writers_leave_a_sound_file_with_all_that_was_acknowledged(
     async with opened(storage) as direct:
         counts = await judge(writers, direct)
     assert counts.errors == 0
-    assert counts.faults == Tally().faults
+    assert counts.anomalies == Tally().anomalies
 
 
 @files_only

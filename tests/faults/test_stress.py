@@ -1,4 +1,4 @@
-"""Callers that give up and calls that take too long, by the hundred: nothing of theirs is left."""
+"""Stress: hundreds of calls that are cancelled or take too long leave nothing behind."""
 
 from __future__ import annotations
 

@@ -25,9 +25,9 @@ async def test_a_call_of_one_statement_asks_the_server_once(
 
     asked = {}
     for name, call in calls.items():
-        before = relay.asked
+        before = relay.requests
         await call()
-        asked[name] = relay.asked - before
+        asked[name] = relay.requests - before
 
     assert asked == dict.fromkeys(calls, 1)
 
@@ -39,7 +39,7 @@ async def test_a_call_of_two_statements_is_seen_to_ask_twice(relayed: Provider, 
             connection.exec_driver_sql("SELECT 1")
 
     await run(relayed, ask_twice)
-    before = relay.asked
+    before = relay.requests
     await run(relayed, ask_twice)
 
-    assert relay.asked == before + 2
+    assert relay.requests == before + 2

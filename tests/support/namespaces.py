@@ -1,4 +1,4 @@
-"""Network namespaces of Linux: hosts of their own, whose links can fall silent."""
+"""Network namespaces of Linux: hosts of their own, whose links can go down."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ class Link:
         _ip("-n", self._host, "address", "add", f"{far}/30", "dev", self._far)
         _ip("-n", self._host, "link", "set", self._far, "up")
         _ip("link", "set", self._name, "up")
-        # Else this host finds out that nobody is there, and says so.
+        # Else this host notices that the other does not answer, and reports it unreachable.
         hardware = _ip("-n", self._host, "-brief", "link", "show", self._far).split()[2]
         _ip(
             *("neighbour", "replace", self.address, "lladdr", hardware),
             *("dev", self._name, "nud", "permanent"),
         )
 
-    def fall_silent(self) -> None:
-        """Let what is sent vanish, in both directions; nobody is told."""
+    def go_down(self) -> None:
+        """Drop every packet, in both directions, without an error."""
         _ip("-n", self._host, "link", "set", self._far, "down")
 
-    def come_back(self) -> None:
-        """Hand everything on again."""
+    def come_up(self) -> None:
+        """Forward packets again."""
         _ip("-n", self._host, "link", "set", self._far, "up")
 
     def remove(self) -> None:
@@ -81,8 +81,8 @@ class Socket:
         _ip("-n", host.name, "address", "add", f"{address}/28", "dev", self._name)
         _ip("-n", host.name, "link", "set", self._name, "up")
 
-    def fall_silent(self) -> None:
-        """Let what is sent vanish, in both directions; nobody is told."""
+    def go_down(self) -> None:
+        """Drop every packet, in both directions, without an error."""
         _ip("-n", self._host, "link", "set", self._name, "down")
 
 

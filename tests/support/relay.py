@@ -8,8 +8,8 @@ import random
 from contextlib import suppress
 from typing import Literal
 
-type Lost = Literal["question", "answer"]
-type Mishap = Literal["cut", "freeze"]
+type Lost = Literal["request", "response"]
+type LineFault = Literal["cut", "freeze"]
 
 
 class _Line:
@@ -17,7 +17,7 @@ class _Line:
 
     def __init__(self, *ends: asyncio.StreamWriter) -> None:
         self._ends = ends
-        self.bytes_left: float = math.inf  # until something happens to it
+        self.bytes_left: float = math.inf  # until a fault
         self.is_frozen = False
         self.ended = asyncio.Event()
 
@@ -28,22 +28,22 @@ class _Line:
 
 
 class Relay:
-    """Hands on what a client and a server say, counts the questions, and does harm when told.
+    """Forwards between clients and a server, counts the requests, and injects faults.
 
     Attributes:
-        asked: How often the server was asked.
-        mishaps: How many lines were cut or frozen by `spoil`.
+        requests: How often the server was asked.
+        faults: How many lines were cut or frozen by `inject`.
     """
 
     def __init__(self, host: str, port: int) -> None:
         self._address = (host, port)
         self._tasks: set[asyncio.Task[None]] = set()
         self._lines: set[_Line] = set()
-        self.asked = 0
-        self.mishaps = 0
+        self.requests = 0
+        self.faults = 0
         self._cut: Lost | None = None
         self._at = 0
-        self._mishap: Mishap | None = None
+        self._fault: LineFault | None = None
         self._bytes = 0.0
         self._longest_delay = 0.0
         self._chance = random.Random(7)
@@ -55,7 +55,7 @@ class Relay:
         return self.port
 
     async def go_down(self) -> None:
-        """Cut every line and refuse new ones, as a server does that is restarted."""
+        """Cut every line and refuse new ones, as a server that is restarted."""
         self._listener.close()
         for line in list(self._lines):
             line.cut()
@@ -67,34 +67,34 @@ class Relay:
 
     async def close(self) -> None:
         self._listener.close()
-        self.spoil(None)
+        self.inject(None)
         await asyncio.gather(*self._tasks)
 
     def cut(self, what: Lost, *, spared: int = 0) -> None:
-        """Cut the line once, at the next question or at its answer.
+        """Cut the line once, at the next request or at its response.
 
         Args:
             what: Which of the two is lost.
-            spared: How many questions are answered before.
+            spared: How many requests are answered before.
         """
         self._cut = what
-        self._at = self.asked + spared + 1
+        self._at = self.requests + spared + 1
 
     @property
     def is_to_cut(self) -> bool:
         """Whether the cut is still to come."""
         return self._cut is not None
 
-    def spoil(self, mishap: Mishap | None, *, after: float = 0) -> None:
-        """Cut each line, or hand nothing on any more, at a random byte; with None leave off.
+    def inject(self, fault: LineFault | None, *, after: float = 0) -> None:
+        """Cut each line, or stop forwarding it, at a random byte; None ends that.
 
-        The lines that were frozen are cut then.
+        The frozen lines are cut then.
 
         Args:
-            mishap: What happens.
-            after: Bytes of both directions that pass before, on average.
+            fault: The fault.
+            after: Bytes of both directions that are forwarded before it, on average.
         """
-        self._mishap, self._bytes = mishap, after
+        self._fault, self._bytes = fault, after
         for line in list(self._lines):
             if line.is_frozen:
                 line.cut()
@@ -102,20 +102,20 @@ class Relay:
                 self._draw(line)
 
     def freeze(self) -> None:
-        """Hand nothing on any more on the lines that there are, and close none of them."""
+        """Stop forwarding on the present lines, without closing them."""
         for line in self._lines:
             line.is_frozen = True
 
     def delay(self, longest: float) -> None:
-        """Hand each piece on after a random time of so many seconds at most."""
+        """Forward each piece after a random delay of so many seconds at most."""
         self._longest_delay = longest
 
     def _draw(self, line: _Line) -> None:
-        drawn = self._mishap and math.ceil(self._chance.expovariate(1 / self._bytes))
+        drawn = self._fault and math.ceil(self._chance.expovariate(1 / self._bytes))
         line.bytes_left = drawn or math.inf
 
     def _is_cut(self, what: Lost) -> bool:
-        if self._cut != what or self.asked < self._at:
+        if self._cut != what or self.requests < self._at:
             return False
         self._cut = None
         return True
@@ -135,15 +135,15 @@ class Relay:
         self._draw(line)
         answered = True
 
-        async def hand_on(
+        async def forward(
             source: asyncio.StreamReader, target: asyncio.StreamWriter, *, is_client: bool
         ) -> None:
             nonlocal answered
             while data := await _read(source):
-                # A question may come in many pieces; it is over once the server has spoken.
-                self.asked += is_client and answered
+                # A request may come in many pieces; the next begins after a response.
+                self.requests += is_client and answered
                 answered = not is_client
-                if self._is_cut("question" if is_client else "answer"):
+                if self._is_cut("request" if is_client else "response"):
                     line.cut()
                     return
                 if self._longest_delay:
@@ -155,21 +155,21 @@ class Relay:
                     with suppress(OSError):
                         await target.drain()
                 if passes < len(data) or line.is_frozen:
-                    await self._meet_with_mishap(line)
+                    await self._end_line(line)
                     return
             target.close()
             with suppress(OSError):
                 await target.wait_closed()
 
         await asyncio.gather(
-            hand_on(reader, to_server, is_client=True),
-            hand_on(from_server, writer, is_client=False),
+            forward(reader, to_server, is_client=True),
+            forward(from_server, writer, is_client=False),
         )
         self._lines.discard(line)
 
-    async def _meet_with_mishap(self, line: _Line) -> None:
-        self.mishaps += not (line.is_frozen or line.ended.is_set())
-        if self._mishap == "freeze":
+    async def _end_line(self, line: _Line) -> None:
+        self.faults += not (line.is_frozen or line.ended.is_set())
+        if self._fault == "freeze":
             line.is_frozen = True
         if line.is_frozen:
             await line.ended.wait()

@@ -1,6 +1,6 @@
 """SQLite, PostgreSQL, MariaDB and MySQL under names that the package does not know.
 
-So they take the generic road, as a dialect would that somebody else wrote.
+They use the portable fallback, as a dialect of another author does.
 """
 
 from __future__ import annotations

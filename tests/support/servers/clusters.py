@@ -1,6 +1,6 @@
 """Clusters of database servers: three nodes of Galera, a primary and its standby.
 
-On loopback, or each on a host of its own in a network that can fall silent.
+On loopback, or each on a host of its own in a network that can be partitioned.
 """
 
 from __future__ import annotations

@@ -29,8 +29,8 @@ from tests.support.servers.process import (
 from tests.support.servers.programs import ServerMissingError, postgresql_of_wheel
 from tests.support.servers.server import CONNECT_SECONDS, VERSION_TABLE, Server
 
-# Else a session whose client fell silent stays for hours, in a transaction it may be.
-_NOTICE_SILENCE = (
+# Else the session of an unreachable client lasts for hours, perhaps in a transaction.
+_KEEPALIVE = (
     *("-c", "tcp_keepalives_idle=1", "-c", "tcp_keepalives_interval=1"),
     *("-c", "tcp_keepalives_count=3", "-c", "tcp_user_timeout=3s"),
 )
@@ -97,7 +97,7 @@ class PostgreSQL(Server):
                     "",
                 ),
                 *("-c", "fsync=off", "-c", "full_page_writes=off"),
-                *(() if place is LOOPBACK else _NOTICE_SILENCE),
+                *(() if place is LOOPBACK else _KEEPALIVE),
                 *("-c", f"synchronous_commit={'on' if durable else 'off'}"),
                 stop_signal=signal.SIGINT,
             )

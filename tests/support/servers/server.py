@@ -42,10 +42,10 @@ class Server(ABC):
 
     @classmethod
     def find(cls) -> Self:
-        """Return a server by the first road that leads to one.
+        """Return the server that is named, else one that answers, else a private one.
 
         Raises:
-            ServerMissingError: no road does.
+            ServerMissingError: there is none, and none can be started.
             ServerBrokenError: a private server did not come up.
         """
         if named := os.environ.get(cls.variable):

@@ -1,4 +1,4 @@
-"""Do harm to databases under load and count what became of the writes, ours beside the built-in's.
+"""Inject faults into databases under load and count lost writes, beside the built-in provider.
 
     python3 dev.py soak [--seconds 10] [--only "lines cut"] [--on postgresql] [--json FILE]
 
@@ -35,14 +35,14 @@ LIMITED = 5.0  # the option command_timeout where lines freeze; the built-in pro
 KILLS = 3
 
 
-class Ground(NamedTuple):
+class Environment(NamedTuple):
     """A new database for one run.
 
     Attributes:
         url: The database.
         configure: The provider.
         process: The server, where there is one.
-        seconds: How long to do harm.
+        seconds: How long the fault lasts.
     """
 
     url: str
@@ -51,81 +51,89 @@ class Ground(NamedTuple):
     seconds: float
 
     async def make_tables(self) -> None:
-        """Have the tables there before processes start, which some providers cannot do at once."""
+        """Create the tables first: not every provider can create them concurrently."""
         async with opened(self.configure(self.url)):
             pass
 
     async def work(self, _writers: Writers) -> None:
-        """Let the processes write for as long as the harm lasts."""
+        """Let the processes write for as long as the fault lasts."""
         await asyncio.sleep(self.seconds)
 
 
-type Harm = Callable[[Ground], Coroutine[Any, Any, Tally]]
+type Scenario = Callable[[Environment], Coroutine[Any, Any, Tally]]
 
 type Result = dict[str, object]
 """What was done to whom, and the counts."""
 
 
-async def values(ground: Ground) -> Tally:
-    async with opened(ground.configure(ground.url)) as storage:
+async def values(environment: Environment) -> Tally:
+    async with opened(environment.configure(environment.url)) as storage:
         return await try_hostile_values(storage)
 
 
-async def keys(ground: Ground) -> Tally:
-    async with opened(ground.configure(ground.url)) as storage:
+async def keys(environment: Environment) -> Tally:
+    async with opened(environment.configure(environment.url)) as storage:
         return await try_hostile_keys(storage)
 
 
-async def first_starts(ground: Ground) -> Tally:
-    return await run(ground.configure, ground.url, _no_work, processes=8, hung_after=HUNG_AFTER)
-
-
-async def eight_processes(ground: Ground) -> Tally:
-    await ground.make_tables()
-    return await run(ground.configure, ground.url, ground.work, processes=8, hung_after=HUNG_AFTER)
-
-
-async def callers_that_give_up(ground: Ground) -> Tally:
-    await ground.make_tables()
+async def first_starts(environment: Environment) -> Tally:
     return await run(
-        ground.configure, ground.url, ground.work, gives_up=True, hung_after=HUNG_AFTER
+        environment.configure, environment.url, _no_work, processes=8, hung_after=HUNG_AFTER
     )
 
 
-async def killed_processes(ground: Ground) -> Tally:
-    await ground.make_tables()
+async def eight_processes(environment: Environment) -> Tally:
+    await environment.make_tables()
+    return await run(
+        environment.configure, environment.url, environment.work, processes=8, hung_after=HUNG_AFTER
+    )
+
+
+async def callers_that_give_up(environment: Environment) -> Tally:
+    await environment.make_tables()
+    return await run(
+        environment.configure,
+        environment.url,
+        environment.work,
+        gives_up=True,
+        hung_after=HUNG_AFTER,
+    )
+
+
+async def killed_processes(environment: Environment) -> Tally:
+    await environment.make_tables()
     async with Writers(hung_after=HUNG_AFTER) as writers:
         for _ in range(KILLS):
-            await writers.start([ground.configure(ground.url)] * 2)
+            await writers.start([environment.configure(environment.url)] * 2)
             await writers.write(1)
-            await asyncio.sleep(ground.seconds / KILLS)
+            await asyncio.sleep(environment.seconds / KILLS)
             await writers.kill()
-    async with opened(ground.configure(ground.url)) as storage:
+    async with opened(environment.configure(environment.url)) as storage:
         return await judge(writers, storage)
 
 
-def befalls(name: str) -> Harm:
-    """Return the run in which a fault befalls the server."""
+def with_fault(name: str) -> Scenario:
+    """Return the scenario of a fault."""
 
-    async def harm(ground: Ground) -> Tally:
-        await ground.make_tables()
+    async def scenario(environment: Environment) -> Tally:
+        await environment.make_tables()
         return await run(
-            ground.configure,
-            ground.url,
-            ground.work,
+            environment.configure,
+            environment.url,
+            environment.work,
             fault=FAULTS[name],
-            process=ground.process,
+            process=environment.process,
             hung_after=HUNG_AFTER,
         )
 
-    return harm
+    return scenario
 
 
 async def _no_work(_writers: Writers) -> None:
-    """Do nothing: to have started is all."""
+    """Do nothing: the start is what is tested."""
 
 
-EVERYWHERE: Mapping[str, Harm] = {
+EVERYWHERE: Mapping[str, Scenario] = {
     "hostile values": values,
     "hostile keys": keys,
     "eight first starts at once": first_starts,
@@ -133,8 +141,10 @@ EVERYWHERE: Mapping[str, Harm] = {
     "callers that give up": callers_that_give_up,
     "processes killed": killed_processes,
 }
-SERVERS_ONLY: Mapping[str, Harm] = {name: befalls(name) for name in FAULTS if name != "nothing"}
-RUNS: Mapping[str, Harm] = {**EVERYWHERE, **SERVERS_ONLY}
+SERVERS_ONLY: Mapping[str, Scenario] = {
+    name: with_fault(name) for name in FAULTS if name != "nothing"
+}
+RUNS: Mapping[str, Scenario] = {**EVERYWHERE, **SERVERS_ONLY}
 
 DATABASES = {"postgresql": PostgreSQL, "mariadb": MariaDB, "mysql": MySQL, "sqlite": None}
 CLUSTERS = ("galera", "replication")
@@ -156,13 +166,13 @@ def database(name: str) -> Iterator[tuple[str, PrivateProcess | None]]:
 
 
 def measure(name: str, on: str, provider: str, seconds: float) -> Tally:
-    """Do harm of one kind to one provider on a database of its own."""
+    """Run a scenario of one provider on a database of its own."""
     limited = {}
     if name == "lines frozen":  # for long enough to see what hangs
         limited, seconds = {"command_timeout": LIMITED}, max(seconds, 1.5 * HUNG_AFTER)
     configure = ours(**limited) if provider == "ours" else built_in
     with database(on) as (url, process):
-        return asyncio.run(RUNS[name](Ground(url, configure, process, seconds)))
+        return asyncio.run(RUNS[name](Environment(url, configure, process, seconds)))
 
 
 def measure_cluster(name: str, seconds: float) -> Tally:
@@ -186,7 +196,7 @@ def measure_cluster(name: str, seconds: float) -> Tally:
 
 
 def runs(only: Sequence[str], on: Sequence[str]) -> Iterator[tuple[str, str, str]]:
-    """Yield what is to be run: the harm, the database and the provider."""
+    """Yield each run: the scenario, the database and the provider."""
     for name in only:
         for database_name in DATABASES:
             for provider in ("ours", "built-in"):
@@ -197,7 +207,7 @@ def runs(only: Sequence[str], on: Sequence[str]) -> Iterator[tuple[str, str, str
 
 
 def main(
-    seconds: Annotated[float, typer.Option(help="How long to do harm in each run.")] = 10.0,
+    seconds: Annotated[float, typer.Option(help="How long the fault of each run lasts.")] = 10.0,
     only: Annotated[list[str] | None, typer.Option(help=f"Of: {', '.join(RUNS)}.")] = None,
     on: Annotated[
         list[str] | None, typer.Option(help=f"Of: {', '.join((*DATABASES, *CLUSTERS))}.")
@@ -205,7 +215,7 @@ def main(
     output: Annotated[Path | None, typer.Option("--json", help="Where to keep the counts.")] = None,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print it so too.")] = False,  # noqa: FBT002 - a flag
 ) -> None:
-    """Do harm to databases under load; the exit status is 1 where ours lost or bent something."""
+    """Inject faults under load; exit with 1 where this provider has an anomaly."""
     console = Console(width=max(Console().width, 120))
     results: list[Result] = []
 
@@ -215,7 +225,7 @@ def main(
         except ServerMissingError as missing:
             console.print(f"{name}, {database_name}: left out, {missing}")
             return
-        results.append({"harm": name, "on": database_name, "by": provider} | asdict(counts))
+        results.append({"fault": name, "on": database_name, "by": provider} | asdict(counts))
         console.print(f"{name}, {database_name}, {provider}: {counts}")
         if output:
             output.write_text(json.dumps(results, indent=1) + "\n")
@@ -231,7 +241,7 @@ def main(
     console.print(table(results))
     if as_markdown:
         print(markdown(results))
-    if any(one["by"] == "ours" and one[fault] for one in results for fault in Tally().faults):
+    if any(one["by"] == "ours" and one[count] for one in results for count in Tally().anomalies):
         raise typer.Exit(1)
 
 
@@ -252,7 +262,7 @@ def markdown(results: Sequence[Result]) -> str:
     """Return the counts as a table in Markdown, ours / the built-in's in one cell."""
     pairs: dict[tuple[object, object], list[Result]] = {}
     for result in results:
-        pairs.setdefault((result["harm"], result["on"]), []).append(result)
+        pairs.setdefault((result["fault"], result["on"]), []).append(result)
     names = [name for name in results[0] if name != "by"]
     lines = [[_HEADINGS.get(name, name) for name in names], ["---"] * len(names)]
     for place, pair in pairs.items():

@@ -1,4 +1,4 @@
-"""What befalls a database while processes write to it; each for as long as its context lasts."""
+"""Faults of a database while processes write to it; each lasts as long as its context."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ AT_WORK = 1.0  # seconds between two restarts
 SUSPENDED = 1.0  # seconds
 
 
-class Victim(NamedTuple):
-    """A database server, and the ways to it.
+class Target(NamedTuple):
+    """A database server that a fault is injected into.
 
     Attributes:
-        observer: Looks at the database.
-        relay: That the processes reach it by.
+        observer: Reads the state of the server.
+        relay: Between the processes and the server.
         process: The server itself, where it is private.
     """
 
@@ -37,67 +37,67 @@ class Victim(NamedTuple):
     process: PrivateProcess | None = None
 
 
-type Fault = Callable[[Victim], AbstractAsyncContextManager[None]]
+type Fault = Callable[[Target], AbstractAsyncContextManager[None]]
 
 
 @asynccontextmanager
-async def nothing(_victim: Victim) -> AsyncIterator[None]:
-    """Do no harm."""
+async def nothing(_target: Target) -> AsyncIterator[None]:
+    """Inject no fault."""
     yield
 
 
-def connections_killed(victim: Victim) -> AbstractAsyncContextManager[None]:
-    """Have the server end every connection, ten times a second."""
+def connections_killed(target: Target) -> AbstractAsyncContextManager[None]:
+    """End every connection at the server, ten times a second."""
 
     async def kill() -> None:
-        await asyncio.to_thread(victim.observer.kill_connections)
+        await asyncio.to_thread(target.observer.kill_connections)
         await asyncio.sleep(KILLED_EVERY)
 
-    return _again_and_again(kill)
+    return _repeated(kill)
 
 
 @asynccontextmanager
-async def lines_cut(victim: Victim) -> AsyncIterator[None]:
+async def lines_cut(target: Target) -> AsyncIterator[None]:
     """Cut each line at a random byte."""
-    victim.relay.spoil("cut", after=CUT_AFTER)
+    target.relay.inject("cut", after=CUT_AFTER)
     yield
-    victim.relay.spoil(None)
+    target.relay.inject(None)
 
 
 @asynccontextmanager
-async def lines_frozen(victim: Victim) -> AsyncIterator[None]:
-    """Hand nothing on any more from a random byte of each line on, and close nothing."""
-    victim.relay.spoil("freeze", after=FROZEN_AFTER)
+async def lines_frozen(target: Target) -> AsyncIterator[None]:
+    """Stop forwarding each line at a random byte, without closing it."""
+    target.relay.inject("freeze", after=FROZEN_AFTER)
     yield
-    victim.relay.spoil(None)
+    target.relay.inject(None)
 
 
 @asynccontextmanager
-async def lines_delayed(victim: Victim) -> AsyncIterator[None]:
-    """Hand every piece on after a random time."""
-    victim.relay.delay(LONGEST_DELAY)
+async def lines_delayed(target: Target) -> AsyncIterator[None]:
+    """Forward each piece after a random delay."""
+    target.relay.delay(LONGEST_DELAY)
     yield
-    victim.relay.delay(0)
+    target.relay.delay(0)
 
 
-def server_restarted(victim: Victim) -> AbstractAsyncContextManager[None]:
-    """Kill the server, or stop it in good order, and start it again, in turn."""
-    process = victim.process
+def server_restarted(target: Target) -> AbstractAsyncContextManager[None]:
+    """Restart the server, after a kill and after an orderly stop in turn."""
+    process = target.process
     assert process is not None
     ends = itertools.cycle((process.kill, process.end))
 
     async def restart() -> None:
         await asyncio.to_thread(next(ends))
         process.begin_again()
-        await asyncio.to_thread(wait_for_answer, victim.observer)
+        await asyncio.to_thread(wait_for_answer, target.observer)
         await asyncio.sleep(AT_WORK)
 
-    return _again_and_again(restart)
+    return _repeated(restart)
 
 
-def server_suspended(victim: Victim) -> AbstractAsyncContextManager[None]:
-    """Have the server stand still for a second, every other second."""
-    process = victim.process
+def server_suspended(target: Target) -> AbstractAsyncContextManager[None]:
+    """Suspend the server for a second, every other second."""
+    process = target.process
     assert process is not None
 
     async def suspend() -> None:
@@ -105,18 +105,18 @@ def server_suspended(victim: Victim) -> AbstractAsyncContextManager[None]:
             await asyncio.sleep(SUSPENDED)
         await asyncio.sleep(AT_WORK)
 
-    return _again_and_again(suspend)
+    return _repeated(suspend)
 
 
 @asynccontextmanager
-async def _again_and_again(harm: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+async def _repeated(inject: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
     is_over = False
 
-    async def go_on() -> None:
+    async def repeat() -> None:
         while not is_over:
-            await harm()
+            await inject()
 
-    task = asyncio.create_task(go_on())
+    task = asyncio.create_task(repeat())
     try:
         yield
     finally:

@@ -14,7 +14,7 @@ from sqlalchemy import make_url
 from tests.support.observer import Observer
 from tests.support.relay import Relay
 from tests.support.servers import PrivateProcess
-from tests.support.soak.faults import Fault, Victim, nothing
+from tests.support.soak.faults import Fault, Target, nothing
 from tests.support.soak.tally import Tally, tally
 from tests.support.soak.writers import Writers
 
@@ -66,7 +66,7 @@ async def run(
     async with _relayed(url) as (relay, relayed_url), Writers(**settings) as writers:
         await writers.start([storage(directly or relayed_url)] * processes)
         await writers.write(1)
-        async with fault(Victim(observer, relay, process)):
+        async with fault(Target(observer, relay, process)):
             await work(writers)
         await writers.write(1)
         await writers.settle()

@@ -1,4 +1,4 @@
-"""What was acknowledged compared with what is there."""
+"""Acknowledged writes compared with the stored rows."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ class Tally:
 
     Attributes:
         calls: That were made, or values that were stored.
-        lost: Writes that were acknowledged and are not there.
-        duplicated: Writes that are there twice, or two conversations for one thread.
-        bent: What came back otherwise: another id, name, value or order, or a history that a reader
-            saw and that was not the beginning of what it saw later.
+        lost: Acknowledged writes that are not stored.
+        duplicated: Writes that are stored twice, or two conversations for one thread.
+        corrupted: Reads with another id, name, value or order than was written, and histories that
+            a reader saw and that were not the beginning of what it saw later.
         leaked: Connections that were not given back, and transactions that stayed open.
         hung: Calls that did not end.
         errors: That reached a caller.
-        stored_all_the_same: Those of them whose write is there.
+        stored_all_the_same: Writes that are stored although their call raised an error.
         longest: Seconds of the call that took longest.
     """
 
     calls: int = 0
     lost: int = 0
     duplicated: int = 0
-    bent: int = 0
+    corrupted: int = 0
     leaked: int = 0
     hung: int = 0
     errors: int = 0
@@ -44,11 +44,10 @@ class Tally:
     longest: float = 0.0
 
     @property
-    def faults(self) -> dict[str, int]:
+    def anomalies(self) -> dict[str, int]:
         """The counts that must be zero whatever happens."""
-        return {
-            name: getattr(self, name) for name in ("lost", "duplicated", "bent", "leaked", "hung")
-        }
+        names = ("lost", "duplicated", "corrupted", "leaked", "hung")
+        return {name: getattr(self, name) for name in names}
 
     def __add__(self, other: Tally) -> Tally:
         total = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
@@ -65,7 +64,7 @@ async def tally(notes: Mapping[str, Sequence[Note]], storage: BaseStorageProvide
     said = [note for of_process in notes.values() for note in of_process]
     counts = Tally(
         calls=sum("seconds" in note for note in said),
-        bent=sum("bent" in note for note in said),
+        corrupted=sum("corrupted" in note for note in said),
         leaked=sum(note.get("leaked", 0) for note in said),
         hung=sum(note.get("error") == "Hung" for note in said),
         errors=sum("error" in note for note in said),
@@ -114,7 +113,7 @@ def _compare(
         is_there = write in times
         if "answered" in note:
             counts.lost += not is_there
-            counts.bent += is_there and note.get("id", ids[write]) != ids[write]
+            counts.corrupted += is_there and note.get("id", ids[write]) != ids[write]
         elif "error" in note:
             counts.stored_all_the_same += is_there
         if "answered" not in note:
@@ -124,7 +123,7 @@ def _compare(
         for write, _ in rows:
             if write not in gave_up:  # such a one may arrive late
                 by_writer[write[0]].append(write[1])
-        counts.bent += sum(
+        counts.corrupted += sum(
             later < earlier for order in by_writer.values() for earlier, later in pairwise(order)
         )
 
@@ -145,10 +144,10 @@ async def _compare_conversations(
     counts.duplicated += len(opened) - len(stored)
     counts.duplicated += sum(len(ids) - 1 for ids in told.values())
     counts.lost += sum(thread not in stored for thread in told)
-    counts.bent += sum(
+    counts.corrupted += sum(
         thread in stored and stored[thread] not in ids for thread, ids in told.items()
     )
-    counts.bent += sum(
+    counts.corrupted += sum(
         row["thread_id"] in named and row["channel_name"] != "general" for row in opened
     )
 

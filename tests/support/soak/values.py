@@ -65,7 +65,7 @@ async def _try(counts: Tally, case: Case) -> bool:
     except Exception:  # noqa: BLE001 - a driver's own
         counts.errors += 1
         return False
-    counts.bent += not came_out
+    counts.corrupted += not came_out
     return came_out
 
 

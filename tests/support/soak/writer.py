@@ -199,7 +199,7 @@ class Load:
 
     def _judge(self, kind: str, is_right: bool) -> None:
         if not is_right:
-            _print({"kind": kind, "bent": True})
+            _print({"kind": kind, "corrupted": True})
 
 
 def _print(note: Note) -> None:
