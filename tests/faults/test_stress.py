@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import make_url
 
 from slack_agents_sqlalchemy import DatabaseTimeoutError, Provider
-from slack_agents_sqlalchemy.testing.plugin import connections_left
+from slack_agents_sqlalchemy.testing.connections import connections_left
 from tests.support.calls import single_statement_calls
 from tests.support.observer import SETTLED, Observer
 

@@ -3,22 +3,19 @@
 The suite's own conftest takes its fixtures from here, so that both run the tests alike.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
 import pytest
 from sqlalchemy.engine import URL
-from sqlalchemy.pool import QueuePool
 
 from slack_agents_sqlalchemy.errors import NotInitializedError
 from slack_agents_sqlalchemy.provider import Provider
+from slack_agents_sqlalchemy.testing.connections import connections_left
 from slack_agents_sqlalchemy.testing.temporary_database import TemporaryDatabase
 
 type NewProvider = Callable[..., Awaitable[Provider]]
-
-_CLEANUP_TIMEOUT = 10.0  # seconds within which a cancelled call returns its connection
 
 
 class OnTemporaryDatabase:
@@ -52,22 +49,6 @@ class OnTemporaryDatabase:
         """Return the URL of a migrated database without rows."""
         self._temporary.empty_tables()
         return self._temporary.url
-
-
-async def connections_left(provider: Provider) -> int:
-    """Return the number of connections that a provider keeps checked out after its calls.
-
-    Waits until it is 0, for a limited time: a cancelled call may need a moment. The pool itself
-    counts; an event listener would switch the fast path off.
-    """
-    pool = provider.engine.pool
-    if not isinstance(pool, QueuePool):  # other pools do not count
-        return 0
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_CLEANUP_TIMEOUT):
-            while pool.checkedout():  # noqa: ASYNC110 - a pool has no event to wait for
-                await asyncio.sleep(0.01)
-    return pool.checkedout()
 
 
 @pytest.fixture

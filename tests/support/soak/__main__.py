@@ -141,9 +141,7 @@ EVERYWHERE: Mapping[str, Scenario] = {
     "callers that give up": callers_that_give_up,
     "processes killed": killed_processes,
 }
-SERVERS_ONLY: Mapping[str, Scenario] = {
-    name: with_fault(name) for name in FAULTS if name != "nothing"
-}
+SERVERS_ONLY: Mapping[str, Scenario] = {name: with_fault(name) for name in FAULTS}
 RUNS: Mapping[str, Scenario] = {**EVERYWHERE, **SERVERS_ONLY}
 
 DATABASES = {"postgresql": PostgreSQL, "mariadb": MariaDB, "mysql": MySQL, "sqlite": None}

@@ -40,12 +40,6 @@ class Target(NamedTuple):
 type Fault = Callable[[Target], AbstractAsyncContextManager[None]]
 
 
-@asynccontextmanager
-async def nothing(_target: Target) -> AsyncIterator[None]:
-    """Inject no fault."""
-    yield
-
-
 def connections_killed(target: Target) -> AbstractAsyncContextManager[None]:
     """End every connection at the server, ten times a second."""
 
@@ -139,7 +133,6 @@ def wait_for_answer(observer: Observer) -> None:
 
 
 FAULTS: Mapping[str, Fault] = {
-    "nothing": nothing,
     "lines delayed": lines_delayed,
     "connections killed": connections_killed,
     "lines cut": lines_cut,

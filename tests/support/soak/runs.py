@@ -1,10 +1,10 @@
-"""One run: processes write to a database, something befalls it, and what they said is compared."""
+"""One run: processes write to a database under a fault, and their writes are compared with it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 from slack_agents.config import load_plugin
@@ -14,7 +14,7 @@ from sqlalchemy import make_url
 from tests.support.observer import Observer
 from tests.support.relay import Relay
 from tests.support.servers import PrivateProcess
-from tests.support.soak.faults import Fault, Target, nothing
+from tests.support.soak.faults import Fault, Target
 from tests.support.soak.tally import Tally, tally
 from tests.support.soak.writers import Writers
 
@@ -44,7 +44,7 @@ async def run(
     url: str,
     work: Work,
     *,
-    fault: Fault = nothing,
+    fault: Fault | None = None,
     process: PrivateProcess | None = None,
     processes: int = 2,
     directly: str | None = None,
@@ -56,17 +56,18 @@ async def run(
         storage: Makes the section `storage` for a URL.
         url: The database; one without rows, or an empty one.
         work: What to do while the processes write.
-        fault: What befalls the database meanwhile.
+        fault: What happens to the database meanwhile; without one there is no relay.
         process: Its server, where that is private.
         processes: How many write.
-        directly: The URL that they use; without it they go through a relay.
+        directly: The URL that they use instead of the one through the relay.
         settings: What they are told further, see `tests.support.soak.writer.Settings`.
     """
     observer = Observer(url)
     async with _relayed(url) as (relay, relayed_url), Writers(**settings) as writers:
-        await writers.start([storage(directly or relayed_url)] * processes)
+        reached = directly or (relayed_url if fault else url)
+        await writers.start([storage(reached)] * processes)
         await writers.write(1)
-        async with fault(Target(observer, relay, process)):
+        async with fault(Target(observer, relay, process)) if fault else nullcontext():
             await work(writers)
         await writers.write(1)
         await writers.settle()

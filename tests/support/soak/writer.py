@@ -23,7 +23,7 @@ from slack_agents.config import load_plugin
 from slack_agents.storage.base import BaseStorageProvider
 
 from slack_agents_sqlalchemy import Provider
-from slack_agents_sqlalchemy.testing.plugin import connections_left
+from slack_agents_sqlalchemy.testing.connections import connections_left
 
 WRITERS = 2
 """Of each kind; with the one reader they fit in a pool of ten connections."""
