@@ -166,7 +166,7 @@ async def test_a_server_that_stops_responding_during_a_log_in_is_given_up_in_tim
 ):
     storage = await through(relay, database_url, driver, connect_timeout=2)
     relay.freeze()
-    relay.spoil("freeze", after=1)  # new lines too
+    relay.inject("freeze", after=1)  # new lines too
     an_hour_later()
     started = time.monotonic()
     with pytest.raises(ConnectionError):
