@@ -83,8 +83,7 @@ class Prepared:
         self.sql: str = str(compiled)
         self._defaults: dict[str, Any] = compiled.params
         self._binders = [
-            (name, compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect))
-            for name in compiled.positiontup
+            (name, _writer(compiled.binds[name].type, dialect)) for name in compiled.positiontup
         ]
         self._readers = [
             (position, reader)
@@ -96,7 +95,8 @@ class Prepared:
         """Return the values in the driver's order, as the columns' types write them."""
         values = {**self._defaults, **parameters}
         return [
-            values[name] if write is None else write(values[name]) for name, write in self._binders
+            value if (value := values[name]) is None or write is None else write(value)
+            for name, write in self._binders
         ]
 
     def rows(self, raw: Sequence[Sequence[Any]]) -> Sequence[Row]:
@@ -116,6 +116,12 @@ class Prepared:
             if (value := values[position]) is not None:
                 values[position] = reader.value(value)
         return values
+
+
+def _writer(column_type: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
+    if type(column_type) is ExactText:
+        return exact.encode_text  # what the type does, without the calls between
+    return column_type.dialect_impl(dialect).bind_processor(dialect)
 
 
 def _reader(column_type: TypeEngine[Any], dialect: Dialect, calls: DriverCalls) -> _Reader | None:
