@@ -1,12 +1,13 @@
 """Time-ordered ids that the client generates, and digests of long keys."""
 
 import hashlib
+import reprlib
 import secrets
 import threading
 import time
 from collections.abc import Callable
 
-from slack_agents_sqlalchemy.errors import InvalidTypeError
+from slack_agents_sqlalchemy.errors import InvalidTypeError, InvalidValueError, NotFoundError
 
 _EPOCH_US = 1_704_067_200_000_000  # 2024-01-01T00:00:00Z, in microseconds since 1970
 _RANDOM_BITS = 12
@@ -62,6 +63,32 @@ class IdSequence:
 
 
 next_id = IdSequence()
+
+
+def parse_id(kind: str, value: object) -> int:
+    """Return the id of a ``kind`` (conversation, message, block), given as ``int`` or ``str``.
+
+    Raises:
+        InvalidValueError: It is neither an ``int`` nor the ``str()`` of one.
+        NotFoundError: It is outside the range of ids, so nothing can have it.
+    """
+    number = value if type(value) is int else _decimal(value)
+    if number is None:
+        raise InvalidValueError(
+            f"{reprlib.repr(value)} is no {kind} id: "
+            "pass the integer that this storage returned, or its str()"
+        )
+    if not 0 < number <= MAX_ID:
+        raise NotFoundError(f"there is no {kind} {reprlib.repr(value)}")
+    return number
+
+
+def _decimal(value: object) -> int | None:
+    if isinstance(value, str) and value.isascii() and value.removeprefix("-").isdecimal():
+        if len(value) > len(str(MAX_ID)):
+            return MAX_ID + 1
+        return int(value) if str(int(value)) == value else None
+    return None
 
 
 def digest(**texts: str) -> str:

@@ -6,8 +6,9 @@ types and SQL stay SQLAlchemy's, and so do the errors. Everything works without 
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from operator import attrgetter
 from typing import Any, NamedTuple, cast
 
@@ -24,7 +25,6 @@ from slack_agents_sqlalchemy.types.columns import ExactJSON, ExactText, UTCDateT
 type Row = Sequence[Any]
 """The values of a row, in the order of the statement's columns."""
 
-type _Column = Sequence[Any]  # a tuple or a list
 type ReadTime = Callable[[Any], datetime] | None
 
 _FEW = 2  # rows that are not worth turning into columns
@@ -34,7 +34,7 @@ class _Reader(NamedTuple):
     """How a column's type reads a value, none of which is None, and a whole column."""
 
     value: Callable[[Any], Any]
-    column: Callable[[_Column], _Column]
+    column: Callable[[Sequence[Any]], Iterable[Any]]
 
 
 _READERS: dict[type, _Reader] = {
@@ -95,7 +95,7 @@ class Prepared:
             return raw
         if len(raw) <= _FEW:
             return [self._read(row) for row in raw]
-        columns: list[_Column] = list(zip(*raw, strict=True))
+        columns: list[Any] = list(zip(*raw, strict=True))
         for position, reader in self._readers:
             if columns[position].count(None) < len(raw):  # most columns of blocks are empty
                 columns[position] = reader.column(columns[position])
@@ -127,14 +127,14 @@ def _reader(column_type: TypeEngine[Any], dialect: Dialect, read_time: ReadTime)
         return None  # a float is one already; SQLAlchemy would ask which kind the server sent
     if type(column_type) in _READERS:
         return _READERS[type(column_type)]
-    read: Callable[[Any], Any] | None
     if isinstance(column_type, UTCDateTime):
-        read = read_time
-    else:
-        read = column_type.dialect_impl(dialect).result_processor(dialect, None)
-    if read is None:
-        return None
-    return _Reader(read, lambda column: [None if it is None else read(it) for it in column])
+        if read_time is None:
+            return None
+        return _Reader(
+            read_time, lambda times: [None if time is None else read_time(time) for time in times]
+        )
+    read = column_type.dialect_impl(dialect).result_processor(dialect, None)
+    return None if read is None else _Reader(read, partial(map, read))  # None is read as None
 
 
 class FastPath[Calls: DriverCalls]:

@@ -80,6 +80,11 @@ class _Job[T](Outcome[T]):
         except BaseException as exc:  # noqa: BLE001 - it is raised where the outcome is read
             self.error = exc
 
+    def end(self) -> None:
+        """Wake the caller; on the event loop."""
+        if not self.ended.done():
+            self.ended.set_result(None)
+
     def use(self, connection: Any) -> None:
         """Note the driver connection that the function uses from now on; None for none.
 
@@ -244,7 +249,8 @@ class ThreadTransport:
         self._running.add(job)
         job.perform()
         self._running.discard(job)
-        _wake((job,))
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            job.loop.call_soon_threadsafe(job.end)
 
     def _take_waiting(self) -> Iterator[_Job[Any]]:
         for _ in range(_MAX_GROUP - 1):
@@ -278,17 +284,11 @@ class ThreadTransport:
                 for job in sharing:
                     job.perform()
         self._running.difference_update(sharing)
-        _wake(sharing)
-
-
-def _wake(jobs: Sequence[_Job[Any]]) -> None:
-    """Wake the callers of jobs that have ended, each event loop once."""
-    for loop in {job.loop for job in jobs}:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(_end, [job for job in jobs if job.loop is loop])
+        for loop in {job.loop for job in sharing}:  # each is woken once
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(_end, [job for job in sharing if job.loop is loop])
 
 
 def _end(jobs: Iterable[_Job[Any]]) -> None:
     for job in jobs:
-        if not job.ended.done():
-            job.ended.set_result(None)
+        job.end()

@@ -4,38 +4,11 @@ import math
 import reprlib
 from datetime import UTC, datetime
 
-from slack_agents_sqlalchemy.errors import InvalidTypeError, InvalidValueError, NotFoundError
-from slack_agents_sqlalchemy.identifiers import MAX_ID
+from slack_agents_sqlalchemy.errors import InvalidTypeError, InvalidValueError
 
 _FIRST_MOMENT = datetime(1, 1, 1, tzinfo=UTC)
 _LAST_MOMENT = datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
 _INT64 = range(-(2**63), 2**63)
-
-
-def identifier(kind: str, value: object) -> int:
-    """Return the id of a ``kind`` (conversation, message, block), given as ``int`` or ``str``.
-
-    Raises:
-        InvalidValueError: It is neither an ``int`` nor the ``str()`` of one.
-        NotFoundError: It is outside the range of ids, so nothing can have it.
-    """
-    number = value if type(value) is int else _decimal(value)
-    if number is None:
-        raise InvalidValueError(
-            f"{reprlib.repr(value)} is no {kind} id: "
-            "pass the integer that this storage returned, or its str()"
-        )
-    if not 0 < number <= MAX_ID:
-        raise NotFoundError(f"there is no {kind} {reprlib.repr(value)}")
-    return number
-
-
-def _decimal(value: object) -> int | None:
-    if isinstance(value, str) and value.isascii() and value.removeprefix("-").isdecimal():
-        if len(value) > len(str(MAX_ID)):
-            return MAX_ID + 1
-        return int(value) if str(int(value)) == value else None
-    return None
 
 
 def texts(**values: object) -> dict[str, str]:

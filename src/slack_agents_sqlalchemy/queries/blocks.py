@@ -19,7 +19,7 @@ from sqlalchemy.sql import bindparam
 
 from slack_agents_sqlalchemy.dialects import InsertSelect
 from slack_agents_sqlalchemy.errors import NotFoundError
-from slack_agents_sqlalchemy.identifiers import digest
+from slack_agents_sqlalchemy.identifiers import digest, parse_id
 from slack_agents_sqlalchemy.models import Block, Conversation, Message
 from slack_agents_sqlalchemy.queries import arguments
 from slack_agents_sqlalchemy.queries.insert_select import insert_select
@@ -82,7 +82,7 @@ _INSERT_USAGE = _insert(*_USAGE)
 
 def _block(message_id: int | str, block_type: str, *, in_history: bool) -> Parameters:
     return {
-        "parent_id": arguments.identifier("message", message_id),
+        "parent_id": parse_id("message", message_id),
         "block_type": block_type,
         "in_history": in_history,
         "created_at": datetime.now(UTC),
@@ -97,7 +97,7 @@ def text(
     parameters |= arguments.texts(text=text)
     if source_file_id is None:
         return Append(_INSERT_TEXT, parameters)
-    parameters["referred_id"] = arguments.identifier("block", source_file_id)
+    parameters["referred_id"] = parse_id("block", source_file_id)
     return Append(_INSERT_TEXT_OF_FILE, parameters)
 
 
@@ -121,7 +121,7 @@ def file(
     parameters["size_bytes"] = arguments.integer("size_bytes", size_bytes)
     if tool_block_id is None:
         return Append(_INSERT_FILE, parameters)
-    parameters["referred_id"] = arguments.identifier("block", tool_block_id)
+    parameters["referred_id"] = parse_id("block", tool_block_id)
     return Append(_INSERT_FILE_OF_TOOL, parameters)
 
 
@@ -217,7 +217,7 @@ GET_HISTORY = _history(_CONTENT, {}, only_in_history=True)
 
 def history(conversation_id: int | str) -> Parameters:
     """Return the parameters that select the messages and blocks of a conversation."""
-    return {"conversation_id": arguments.identifier("conversation", conversation_id)}
+    return {"conversation_id": parse_id("conversation", conversation_id)}
 
 
 def to_message_blocks(

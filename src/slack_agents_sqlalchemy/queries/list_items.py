@@ -12,9 +12,8 @@ from sqlalchemy.sql import CompoundSelect, bindparam
 from sqlalchemy.types import Text
 
 from slack_agents_sqlalchemy.dialects import DialectAdapter
-from slack_agents_sqlalchemy.identifiers import digest
+from slack_agents_sqlalchemy.identifiers import digest, parse_id
 from slack_agents_sqlalchemy.models import KeyValue, ListItem
-from slack_agents_sqlalchemy.queries import arguments
 from slack_agents_sqlalchemy.types import exact
 
 _PATTERN_LENGTH = 500
@@ -94,7 +93,7 @@ def _may_contain(adapter: DialectAdapter, column: Any, parameter: str) -> Column
 def _item_id(wanted: object) -> int:
     if isinstance(wanted, str):
         with suppress(ValueError, LookupError):
-            return arguments.identifier("item", wanted)
+            return parse_id("item", wanted)
     return 0  # no item has it
 
 

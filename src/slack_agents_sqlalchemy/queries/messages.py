@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from slack_agents_sqlalchemy.identifiers import digest
+from slack_agents_sqlalchemy.identifiers import digest, parse_id
 from slack_agents_sqlalchemy.models import Conversation, Message
 from slack_agents_sqlalchemy.queries import arguments
 from slack_agents_sqlalchemy.queries.insert_select import insert_select
@@ -24,7 +24,7 @@ def message(
 ) -> Parameters:
     """Return the row of a message, without its id."""
     return {
-        "parent_id": arguments.identifier("conversation", conversation_id),
+        "parent_id": parse_id("conversation", conversation_id),
         "user_handle_digest": digest(user_handle=user_handle),
         "created_at": datetime.now(UTC),
         "user_handle": user_handle,
