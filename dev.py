@@ -31,7 +31,7 @@ DOWNLOADED = "3.13"
 
 COMMANDS = {
     "demo": [["slack-agents-db", "demo"]],
-    "test": [["pytest", "-n", "2", "--cov"]],
+    "test": [["pytest", "-n", "2", "--cov=slack_agents_sqlalchemy"]],
     "lint": [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"], ["lint-imports"]],
     "matrix": [["python", "-m", "tests.support.matrix"]],
     "bench": [["python", "-m", "benchmarks"]],

@@ -1,16 +1,16 @@
-"""What can go wrong, by name: one root, and each error is also the builtin a caller would catch."""
+"""The errors: one root class; each one is also the builtin that a caller would catch."""
 
 
 class StorageError(Exception):
-    """Root of every error that this package raises on purpose."""
+    """Root of the errors of this package."""
 
 
 class ConfigurationError(StorageError, ValueError):
-    """The URL or an option of the provider is missing, misspelt or unusable."""
+    """The URL or an option of the provider is missing, misspelt or invalid."""
 
 
 class DriverMissingError(ConfigurationError, ImportError):
-    """The database driver that the URL asks for is not installed."""
+    """The database driver of the URL is not installed, or cannot be loaded."""
 
 
 class NotInitializedError(StorageError, RuntimeError):
@@ -38,7 +38,7 @@ class DatabaseUnavailableError(DatabaseError, ConnectionError):
 
 
 class AccessRefusedError(DatabaseError, PermissionError):
-    """The database answers, and refuses this user, the password, or a right that is needed."""
+    """The database refuses the user or the password, or the user lacks a right."""
 
 
 class DatabaseTimeoutError(DatabaseError, TimeoutError):
@@ -46,41 +46,41 @@ class DatabaseTimeoutError(DatabaseError, TimeoutError):
 
 
 class DatabaseFullError(DatabaseError, OSError):
-    """The database has no room left. The last try of the call stored nothing."""
+    """The database has no disk space left. The last attempt of the call stored nothing."""
 
 
 class DatabaseConflictError(DatabaseError):
-    """Another transaction won, time and again: a deadlock or a serialization failure."""
+    """Another transaction won at each attempt: a deadlock or a serialization failure."""
 
 
 class LockTimeoutError(DatabaseConflictError, DatabaseTimeoutError):
-    """Another transaction held a row for longer, time and again, than the server lets one wait."""
+    """Another transaction held a lock for longer than the lock timeout, at each attempt."""
 
 
 class DuplicateKeyError(DatabaseError):
-    """A row with this key is there already; the provider meets it with another id.
+    """A row with this key exists; the provider retries with another id.
 
     Attributes:
-        was_stored: It is the very row: a lost connection hid that it was stored.
+        was_stored: The row is that of this call: its connection was lost after the row was stored.
     """
 
     was_stored = False
 
 
 class SchemaError(StorageError, RuntimeError):
-    """The tables in the database are not those that this version of the package works with."""
+    """The tables in the database do not fit this version of the package."""
 
 
 class SchemaOutdatedError(SchemaError):
-    """The schema is missing or older than the package: it must be upgraded first."""
+    """The schema is missing or older than the package: upgrade the schema."""
 
 
 class SchemaTooNewError(SchemaError):
-    """The schema is newer than the package: the package must be updated first."""
+    """The schema is newer than the package: update the package."""
 
 
 class UnsupportedDatabaseError(SchemaError):
-    """The database is too old, or cannot hold what agents write; the message says what it lacks."""
+    """The database is too old, or cannot store what agents write; the message gives the reason."""
 
 
 class MigrationLockedError(SchemaError, TimeoutError):

@@ -1,10 +1,12 @@
-"""Ids made by the client, which rise with time, and digests of long keys."""
+"""Time-ordered ids that the client generates, and digests of long keys."""
 
 import hashlib
 import secrets
 import threading
 import time
 from collections.abc import Callable
+
+from slack_agents_sqlalchemy.errors import InvalidTypeError
 
 _EPOCH_US = 1_704_067_200_000_000  # 2024-01-01T00:00:00Z, in microseconds since 1970
 _RANDOM_BITS = 12
@@ -19,15 +21,15 @@ MAX_CLOCK_ID = (_LAST_TICK + 1 << _RANDOM_BITS) - 1
 
 
 class IdSequence:
-    """A hybrid logical clock, which makes an id when it is called.
+    """A hybrid logical clock; a call returns a new id.
 
     An id has 51 bits of microseconds since 2024 (until 2095) and 12 random bits. Each id is larger
-    than every id that this sequence has made or observed, whatever the clock says: where the clock
-    is behind, the id gets the next microsecond. Ids and clocks at the very end of the range are
-    ignored, so that one of them does not use up the range.
+    than every id that this sequence has generated or observed. If the clock is behind, the id gets
+    the next microsecond. Ids and clocks at the end of the range are ignored: one of them would use
+    up the range.
 
-    Two processes can make the same id (one chance in 4,096 when both use the same microsecond):
-    the primary key refuses the second, and its caller takes a new one.
+    Two processes that use the same microsecond generate the same id with a chance of 1 in 4,096.
+    The primary key refuses the second one, and its caller retries with a new id.
 
     Args:
         clock: Returns the nanoseconds since 1970.
@@ -48,13 +50,13 @@ class IdSequence:
             return (self._tick << _RANDOM_BITS) | low_bits
 
     def observe(self, newest: int) -> None:
-        """Have every later id be larger than this one.
+        """Make every later id larger than this one.
 
         Args:
-            newest: An id that was read from the database, never an argument of a caller.
+            newest: An id that was read from the database, not an argument of a caller.
         """
         tick = newest >> _RANDOM_BITS
-        if self._tick < tick <= _LAST_TICK:  # the first look is without the lock: it only rises
+        if self._tick < tick <= _LAST_TICK:  # checked without the lock first: it only rises
             with self._lock:
                 self._tick = max(tick, self._tick)
 
@@ -62,18 +64,24 @@ class IdSequence:
 next_id = IdSequence()
 
 
-def digest(*texts: str) -> str:
-    """Name texts of any length by one short key that every database compares exactly.
+def digest(**texts: str) -> str:
+    """Return the digest of a key: one short text that every database compares exactly.
 
     Args:
-        texts: The parts of the key; their order and number are part of its meaning.
+        texts: The parts of the key, by the names of the arguments that give them. Their order and
+            number count, their names do not.
 
     Returns:
         160 bits of BLAKE2b over the length-prefixed UTF-8 of the parts, in lower-case hexadecimal:
         it fits an index of any database and is the same under any collation.
+
+    Raises:
+        InvalidTypeError: A part is no ``str``.
     """
     state = hashlib.blake2b(digest_size=_DIGEST_BYTES)
-    for text in texts:
+    for name, text in texts.items():
+        if not isinstance(text, str):
+            raise InvalidTypeError(f"{name} must be a str, not {type(text).__name__}")
         encoded = text.encode("utf-8", "surrogatepass")
         state.update(b"%d:" % len(encoded))
         state.update(encoded)

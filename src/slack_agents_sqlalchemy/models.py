@@ -4,7 +4,7 @@ The statements of the provider are built from these models, and the revisions of
 their tables. Queries of your own can use them too:
 ``select(Usage.model, func.sum(Usage.estimated_cost_usd)).group_by(Usage.model)``.
 
-A text that is a key is found by its digest (see :func:`identifiers.digest`): the digest is indexed,
+A text that is a key is found by its digest (see ``identifiers.digest``): the digest is indexed,
 and the text stands in a column beside it. Large columns come last: a database that skips a row then
 need not read them.
 """

@@ -1,10 +1,11 @@
 """The provider: the framework's storage contract on one database."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import cache
 from operator import itemgetter
-from typing import Any
+from typing import Any, cast
 
 from slack_agents.storage.base import BaseStorageProvider, OAuthClientRow, OAuthTokenRow
 from sqlalchemy import Executable
@@ -23,10 +24,25 @@ from slack_agents_sqlalchemy.queries import (
     conversations,
     heartbeats,
     key_values,
+    list_items,
+    messages,
     oauth,
-    shapes,
+    tool_calls,
 )
 from slack_agents_sqlalchemy.urls import parse_url, redact
+
+
+def _observe_ids(statement: Executable, rows: Sequence[Row]) -> None:
+    """Have new ids be larger than the column ``id`` of the rows of a statement."""
+    if rows:
+        next_id.observe(max(map(_get_id(statement), rows)))
+
+
+@cache
+def _get_id(statement: Executable) -> Callable[[Row], int]:
+    """Return the function that returns the ``id`` in a row of a statement."""
+    columns: list[str] = cast("Any", statement).selected_columns.keys()
+    return itemgetter(columns.index("id"))
 
 
 class Provider(BaseStorageProvider):
@@ -110,55 +126,45 @@ class Provider(BaseStorageProvider):
             return self._database.executor  # raises
         return self._executor
 
-    async def _read(
-        self, statement: Executable, parameters: dict[str, Any], *, id_at: int
-    ) -> Sequence[Row]:
-        """Fetch rows, and have new ids be larger than theirs, which stand at this place."""
-        rows = await self._ready.fetch(statement, parameters)
-        next_id.observe(max(map(itemgetter(id_at), rows), default=0))
-        return rows
-
     # Primitives
 
     async def get(self, namespace: str, key: str) -> dict[str, Any] | None:
         rows = await self._ready.fetch(key_values.GET, key_values.address(namespace, key))
-        if not rows:
-            return None
-        value, value_id = rows[0]
-        next_id.observe(value_id)
-        found: dict[str, Any] = value
-        return found
+        _observe_ids(key_values.GET, rows)
+        return key_values.to_value(rows)
 
     async def set(self, namespace: str, key: str, value: dict[str, Any]) -> None:
         row = key_values.entry(namespace, key, value)
-        await self._ready.upsert(key_values.set_value, row, with_id=True)
+        await self._ready.upsert(key_values.upsert, row, with_id=True)
 
     async def delete(self, namespace: str, key: str) -> None:
         await self._ready.execute(key_values.DELETE, key_values.address(namespace, key))
 
     async def append(self, namespace: str, key: str, item: dict[str, Any]) -> str:
         row = key_values.entry(namespace, key, item)
-        return str(await self._ready.insert(key_values.APPEND, row))
+        return str(await self._ready.insert(list_items.APPEND, row))
 
     async def get_list(self, namespace: str, key: str) -> list[dict[str, Any]]:
-        address = key_values.address(namespace, key)
-        return shapes.list_items(await self._read(key_values.GET_LIST, address, id_at=0))
+        rows = await self._ready.fetch(list_items.GET, key_values.address(namespace, key))
+        _observe_ids(list_items.GET, rows)
+        return list_items.to_items(rows)
 
     async def query(self, namespace: str, filters: dict[str, Any]) -> list[dict[str, Any]]:
-        search = key_values.query(self._database.adapter, namespace, filters)
-        rows = await self._read(*search, id_at=1)
-        return shapes.matches(rows, filters)
+        statement, parameters = list_items.search(self._database.adapter, namespace, filters)
+        rows = await self._ready.fetch(statement, parameters)
+        _observe_ids(statement, rows)
+        return list_items.to_matches(rows, filters)
 
     # OAuth
 
     async def get_oauth_token(self, user_id: str, server_id: str) -> OAuthTokenRow | None:
         owner = oauth.token_owner(user_id, server_id)
         rows = await self._ready.fetch(oauth.GET_TOKEN, owner)
-        return shapes.oauth_token(rows[0]) if rows else None
+        return oauth.to_token(rows)
 
     async def put_oauth_token(self, user_id: str, server_id: str, row: OAuthTokenRow) -> None:
         token = oauth.token(user_id, server_id, row)
-        await self._ready.upsert(oauth.put_token, token)
+        await self._ready.upsert(oauth.upsert_token, token)
 
     async def delete_oauth_token(self, user_id: str, server_id: str) -> None:
         await self._ready.execute(oauth.DELETE_TOKEN, oauth.token_owner(user_id, server_id))
@@ -166,13 +172,13 @@ class Provider(BaseStorageProvider):
     async def get_oauth_client(self, server_id: str, redirect_uri: str) -> OAuthClientRow | None:
         owner = oauth.client_owner(server_id, redirect_uri)
         rows = await self._ready.fetch(oauth.GET_CLIENT, owner)
-        return shapes.oauth_client(rows[0]) if rows else None
+        return oauth.to_client(rows)
 
     async def put_oauth_client(
         self, server_id: str, redirect_uri: str, row: OAuthClientRow
     ) -> None:
         client = oauth.client(server_id, redirect_uri, row)
-        await self._ready.upsert(oauth.put_client, client)
+        await self._ready.upsert(oauth.upsert_client, client)
 
     async def delete_oauth_client(self, server_id: str, redirect_uri: str) -> None:
         owner = oauth.client_owner(server_id, redirect_uri)
@@ -188,9 +194,11 @@ class Provider(BaseStorageProvider):
         channel_name: str | None = None,
     ) -> int:
         row = conversations.conversation(agent_name, channel_id, thread_id, channel_name)
-        found = await self._read(conversations.FIND, row, id_at=0)
-        if found and not conversations.is_renamed(found[0], row):
-            return int(found[0][0])
+        rows = await self._ready.fetch(conversations.FIND, row)
+        _observe_ids(conversations.FIND, rows)
+        found = conversations.to_current_id(rows, row)
+        if found is not None:
+            return found
         new_id = self._ready.new_id
         return await self._ready.run(
             lambda connection: conversations.find_or_create(connection, row, new_id)
@@ -198,13 +206,15 @@ class Provider(BaseStorageProvider):
 
     async def has_conversation(self, agent_name: str, channel_id: str, thread_id: str) -> bool:
         thread = conversations.thread(agent_name, channel_id, thread_id)
-        return bool(await self._read(conversations.FIND, thread, id_at=0))
+        rows = await self._ready.fetch(conversations.FIND, thread)
+        _observe_ids(conversations.FIND, rows)
+        return bool(rows)
 
     async def create_message(
         self, conversation_id: int | str, user_id: str, user_name: str, user_handle: str
     ) -> int:
-        row = conversations.message(conversation_id, user_id, user_name, user_handle)
-        message_id = await self._ready.insert(conversations.CREATE_MESSAGE, row)
+        row = messages.message(conversation_id, user_id, user_name, user_handle)
+        message_id = await self._ready.insert(messages.CREATE, row)
         if message_id is None:
             raise NotFoundError(f"there is no conversation {conversation_id}")
         return message_id
@@ -212,19 +222,14 @@ class Provider(BaseStorageProvider):
     async def get_message_blocks(
         self, conversation_id: int | str
     ) -> list[tuple[int | str, list[dict[str, Any]]]]:
-        return shapes.message_blocks(await self._history(blocks.GET_HISTORY, conversation_id))
+        rows = await self._ready.fetch(blocks.GET_HISTORY, blocks.history(conversation_id))
+        _observe_ids(blocks.GET_HISTORY, rows)
+        return blocks.to_message_blocks(conversation_id, rows)
 
     async def get_messages_with_blocks(self, conversation_id: int | str) -> list[dict[str, Any]]:
-        history = await self._history(blocks.GET_EVERYTHING, conversation_id)
-        return shapes.messages_with_blocks(history)
-
-    async def _history(self, statement: Executable, conversation_id: int | str) -> shapes.History:
-        rows = await self._ready.fetch(statement, blocks.history(conversation_id))
-        if not rows:
-            raise NotFoundError(f"there is no conversation {conversation_id}")
-        history = shapes.History.of(rows)
-        next_id.observe(history.newest_id)
-        return history
+        rows = await self._ready.fetch(blocks.GET_EVERYTHING, blocks.history(conversation_id))
+        _observe_ids(blocks.GET_EVERYTHING, rows)
+        return blocks.to_messages_with_blocks(conversation_id, rows)
 
     async def get_conversations_for_export(
         self,
@@ -234,8 +239,10 @@ class Provider(BaseStorageProvider):
         date_from: str | datetime | None = None,
         date_to: str | datetime | None = None,
     ) -> list[dict[str, Any]]:
-        search = conversations.for_export(agent_name, handle, date_from, date_to)
-        return shapes.exported_conversations(await self._read(*search, id_at=0))
+        statement, parameters = conversations.search(agent_name, handle, date_from, date_to)
+        rows = await self._ready.fetch(statement, parameters)
+        _observe_ids(statement, rows)
+        return conversations.to_exported(rows)
 
     # Blocks
 
@@ -306,8 +313,10 @@ class Provider(BaseStorageProvider):
         )
 
     async def get_tool_call(self, tool_call_id: str) -> dict[str, Any] | None:
-        rows = await self._read(blocks.GET_TOOL_CALL, blocks.tool_call(tool_call_id), id_at=4)
-        return shapes.tool_call(rows[0]) if rows else None
+        call = tool_calls.tool_call(tool_call_id)
+        rows = await self._ready.fetch(tool_calls.GET_NEWEST, call)
+        _observe_ids(tool_calls.GET_NEWEST, rows)
+        return tool_calls.to_tool_call(rows)
 
     async def _append(self, block: blocks.Append) -> int:
         block_id = await self._ready.insert(block.insertion, block.parameters)
@@ -324,11 +333,11 @@ class Provider(BaseStorageProvider):
 
     async def upsert_heartbeat(self, agent_name: str, last_ping_pong_time: float) -> None:
         row = heartbeats.heartbeat(agent_name, last_ping_pong_time)
-        await self._ready.upsert(heartbeats.put, row)
+        await self._ready.upsert(heartbeats.upsert, row)
 
     async def get_heartbeat(self, agent_name: str) -> dict[str, Any] | None:
         rows = await self._ready.fetch(heartbeats.GET, heartbeats.agent(agent_name))
-        return {"last_ping_pong_time": rows[0][0]} if rows else None
+        return heartbeats.to_heartbeat(rows)
 
     # Beyond the contract
 

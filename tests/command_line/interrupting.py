@@ -152,7 +152,7 @@ def migration_lock(url: str) -> Iterator[None]:
         if url.startswith("postgresql"):
             cursor.execute("SELECT pg_advisory_lock(%s)", (_LOCK_KEY,))
         else:
-            name = "slack_agents_" + digest(str(make_url(url).database))
+            name = "slack_agents_" + digest(database=str(make_url(url).database))
             cursor.execute("SELECT GET_LOCK(%s, 0)", (name,))
             assert cursor.fetchall() == ((1,),)
         yield

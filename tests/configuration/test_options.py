@@ -1,4 +1,4 @@
-"""What a user can write under `storage:`, and what a mistake there looks like."""
+"""The options under `storage:`, and the errors of mistakes there."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_the_configuration_of_the_readme_is_all_that_is_needed():
         ("postgresql+psycopg://host/agents", "postgresql+psycopg_async"),
     ],
 )
-def test_a_url_without_a_driver_gets_the_best_one_and_one_with_is_taken_at_its_word(
+def test_a_url_without_a_driver_gets_the_default_one_and_a_named_driver_is_kept(
     url: str, driver: str
 ):
     assert parse_url(url).drivername == driver
@@ -57,7 +57,7 @@ def test_a_missing_url_is_an_error_with_examples(url: str | None):
 
 
 @pytest.mark.parametrize("url", ["agents.db", "://", "postgresql://host:port/agents", 5, b"x"])
-def test_a_url_that_is_none_is_an_error_with_examples(url: object):
+def test_a_malformed_url_is_an_error_with_examples(url: object):
     with pytest.raises(ConfigurationError, match=r"sqlite:///agents\.db"):
         Provider(url=url)  # type: ignore[arg-type] # the point
 
@@ -277,7 +277,7 @@ def test_a_misspelt_option_is_an_error_that_lists_the_known_ones():
     ],
     ids=str,
 )
-def test_an_option_of_no_use_is_an_error_that_names_it(option: dict[str, object]):
+def test_an_invalid_option_is_an_error_that_names_it(option: dict[str, object]):
     with pytest.raises(ConfigurationError, match=next(iter(option))):
         Provider(url="sqlite://", **option)
 

@@ -1,4 +1,4 @@
-"""A URL that lists several servers: the first of them that serves is used."""
+"""A URL with several servers: the first one that is ready is used."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def closed() -> str:
 
 
 @pytest.fixture
-def silent() -> Iterator[str]:
-    """A server that takes connections and never says a word, as one that was stopped."""
+def unresponsive() -> Iterator[str]:
+    """A server that accepts connections and never responds, as a stopped process."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield f"127.0.0.1:{listening.getsockname()[1]}"
 
 
 def listing(url: str, driver: str | None, *before: str) -> str:
-    """Return the URL with other servers listed before its own."""
+    """Return the URL with other servers before its own."""
     plain = make_url(url)
     own = f"{plain.host}:{plain.port or _PORTS[plain.get_backend_name()]}"
     several = plain.set(host=None, port=None).update_query_dict({"host": [*before, own]})
@@ -62,9 +62,7 @@ async def keep(url: str, **options: float) -> None:
     ],
     indirect=["backend"],
 )
-async def test_a_server_that_is_down_is_passed_over(
-    database_url: str, driver: str | None, closed: str
-):
+async def test_a_server_that_is_down_is_skipped(database_url: str, driver: str | None, closed: str):
     await keep(listing(database_url, driver, closed))
 
 
@@ -113,7 +111,7 @@ async def test_a_host_may_be_an_ipv6_address_and_need_not_have_a_port(
     ],
 )
 @pytest.mark.parametrize("driver", ["asyncpg", "psycopg", "psycopg2"])
-def test_one_host_in_the_query_is_handed_to_the_driver_as_it_is_meant(
+def test_one_host_in_the_query_reaches_the_driver_unchanged(
     driver: str, query: str, host: str, port: int | None
 ):
     url = parse_url(f"postgresql+{driver}://someone@{query}")
@@ -124,23 +122,23 @@ def test_one_host_in_the_query_is_handed_to_the_driver_as_it_is_meant(
 
 @pytest.mark.parametrize("dialect", list(_PORTS))
 @pytest.mark.parametrize("query", ["host=one:x&host=two", "host=[::1]:x&host=two"])
-def test_a_port_that_is_no_number_is_a_clear_error(dialect: str, query: str):
+def test_a_port_that_is_no_number_is_a_configuration_error(dialect: str, query: str):
     with pytest.raises(ConfigurationError, match=r"host=one:5432"):
         Provider(url=f"{dialect}://someone@/agents?{query}")
 
 
 @servers_only
-async def test_a_server_that_is_silent_is_passed_over_in_time(database_url: str, silent: str):
-    await keep(listing(database_url, None, silent), connect_timeout=2)
+async def test_an_unresponsive_server_is_skipped_in_time(database_url: str, unresponsive: str):
+    await keep(listing(database_url, None, unresponsive), connect_timeout=2)
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
-async def test_a_server_that_is_silent_takes_its_share_of_the_time_only(
-    database_url: str, driver: str, silent: str
+async def test_an_unresponsive_server_uses_only_its_share_of_the_timeout(
+    database_url: str, driver: str, unresponsive: str
 ):
     # libpq goes from one to the next itself, and has one limit for each.
-    await keep(listing(database_url, driver, silent), connect_timeout=5)
+    await keep(listing(database_url, driver, unresponsive), connect_timeout=5)
 
 
 @servers_only

@@ -1,4 +1,4 @@
-"""The condition by which `query` narrows rows on a dialect that has no function of its own."""
+"""The portable condition of `query` on an unknown dialect: LIKE."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SPECIAL = ["%", "_", "[a]", "[^a]", "[", "]", "\\", "\\%", "/", "/_", "*", "?", 
     ids=lambda dialect: dialect.name,
 )
 @pytest.mark.parametrize("text", SPECIAL)
-def test_a_pattern_holds_no_wildcard_but_those_for_any_character(dialect: Dialect, text: str):
+def test_a_pattern_contains_only_the_wildcards_of_any_character(dialect: Dialect, text: str):
     compiled = DialectAdapter().contains(column("value", Text), "text").compile(dialect=dialect)
     assert "LIKE" in str(compiled)
     assert "ESCAPE" not in str(compiled)

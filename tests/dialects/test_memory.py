@@ -1,4 +1,4 @@
-"""SQLite in memory: apart from every other, and gone with its provider."""
+"""SQLite in memory: a database for each provider, which ends with it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ async def test_only_a_storage_in_memory_does_not_support_export(storage: Provide
 
 
 @pytest.mark.parametrize("backend", ["sqlite-memory"], indirect=True)
-async def test_storages_in_memory_are_apart_and_end_with_their_provider(
+async def test_databases_in_memory_are_separate_and_end_with_their_provider(
     new_provider: NewProvider,
 ):
     one, two = await new_provider(), await new_provider()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from slack_agents_sqlalchemy import (
     InvalidValueError,
     Provider,
 )
-from tests.conftest import skip
+from tests.conftest import AnHourLater, skip
+from tests.support.relay import Relay
 from tests.support.servers import MariaDB, MySQL, ServerMissingError
 from tests.support.servers.process import signing_command
 from tests.support.sql import both_paths, run, watch_engine
@@ -26,7 +28,7 @@ DRIVERS = ["aiomysql", "asyncmy", "pymysql"]
 
 @pytest.fixture(scope="module", params=[MariaDB, MySQL], ids=["mariadb", "mysql"])
 def tls_server(request: pytest.FixtureRequest) -> Iterator[tuple[str, Path]]:
-    """A private server that takes encrypted connections too, and its certificate."""
+    """A private server that accepts encrypted connections too, and its certificate."""
     if shutil.which("openssl") is None:
         skip(ServerMissingError("openssl is not installed: apt-get install openssl"))
     try:
@@ -65,6 +67,27 @@ async def test_a_connection_is_encrypted_and_the_certificate_is_checked(
     subprocess.run(signing_command(other), check=True, capture_output=True)
     with pytest.raises(DatabaseUnavailableError):
         await Provider(url=url.update_query_dict({"ssl_ca": str(other)})).initialize()
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+async def test_an_idle_encrypted_connection_to_an_unresponsive_server_is_replaced_in_time(
+    tls_server: tuple[str, Path], driver: str, an_hour_later: AnHourLater
+):
+    """asyncio waits 30 s for the peer when it closes an encrypted connection."""
+    plain, certificate = tls_server
+    url = make_url(plain)
+    relay = Relay(url.host or "127.0.0.1", url.port or 3306)
+    url = url.set(drivername=f"{url.get_backend_name()}+{driver}", port=await relay.open())
+    url = url.update_query_dict({"ssl_ca": str(certificate)})
+    storage = Provider(url=url, connect_timeout=1)
+    await storage.initialize()
+    relay.freeze()
+    an_hour_later()
+    started = time.monotonic()
+    await storage.set("plugin", "key", {})
+    assert time.monotonic() - started < 30
+    await storage.close()
+    await relay.close()
 
 
 @pytest.mark.parametrize("backend", ["mariadb"], indirect=True)  # MySQL always offers it

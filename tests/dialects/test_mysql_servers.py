@@ -1,4 +1,4 @@
-"""MySQL and MariaDB as they may be set up: the contract does not depend on a server's settings."""
+"""MySQL and MariaDB: the contract does not depend on the settings of the server."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def url(own: Own) -> Iterator[str]:
 
 @contextmanager
 def setting(own: Own, **variables: str | int) -> Iterator[None]:
-    """Set variables of the server for the connections that begin meanwhile."""
+    """Set variables of the server for new connections."""
     [usual] = own._execute("SELECT " + ", ".join(f"@@GLOBAL.{name}" for name in variables))
     for name, value in variables.items():
         own._execute(f"SET GLOBAL {name} = %s", (value,))  # type: ignore[arg-type]
@@ -142,7 +142,7 @@ async def test_a_user_with_a_password_connects_without_tls(own: Own, url: str, d
 
 @every_driver
 @pytest.mark.parametrize("change", ["ACCOUNT LOCK", "PASSWORD EXPIRE", "REQUIRE X509"])
-async def test_an_account_that_may_not_log_in_is_told_as_refused(
+async def test_an_account_that_may_not_log_in_is_an_access_error(
     own: Own, url: str, driver: str, change: str
 ):
     user = f"locked_{driver}_{change.split(maxsplit=1)[0].lower()}"
@@ -155,7 +155,7 @@ async def test_an_account_that_may_not_log_in_is_told_as_refused(
 
 
 @every_driver
-async def test_a_read_only_server_is_away_for_writers_and_serves_readers(
+async def test_a_read_only_server_is_unavailable_for_writers_and_serves_readers(
     own: Own, url: str, driver: str
 ):
     if isinstance(own, MariaDB):

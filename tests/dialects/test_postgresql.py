@@ -1,4 +1,4 @@
-"""What PostgreSQL's servers need beyond a plain URL: poolers, schemas, several hosts, TLS."""
+"""PostgreSQL: poolers, schemas, several hosts and TLS."""
 
 from __future__ import annotations
 
@@ -145,14 +145,14 @@ async def test_a_schema_may_have_any_name(fresh_url: str, driver: str, schema: s
 @pytest.mark.parametrize("schema", ["one, 100%", "qu'o\"te\\\t\n"])
 def test_the_commands_take_a_schema_of_any_name(fresh_url: str, schema: str):
     named = ("--url", fresh_url, "--schema", schema)
-    for command, said in {
+    for command, message in {
         "upgrade": "upgraded from nothing to revision",
         "current": migrations.HEAD,
         "check": "is up to date",
     }.items():
         done = CliRunner().invoke(app, [command, *named])
         assert done.exit_code == 0, done.output
-        assert said in done.output
+        assert message in done.output
     with admin(fresh_url) as connection:
         assert len(inspect(connection).get_table_names(schema=schema)) == 9
 
@@ -173,7 +173,7 @@ async def test_a_schema_that_postgresql_cannot_have_is_refused(driver: str, sche
 
 @on_postgresql
 @pytest.mark.parametrize("driver", DRIVERS)
-async def test_the_tables_of_another_agent_further_on_in_the_search_path_are_left_alone(
+async def test_tables_of_another_agent_in_a_later_schema_of_the_search_path_stay_unchanged(
     fresh_url: str, driver: str
 ):
     url = make_url(fresh_url).set(drivername=f"postgresql+{driver}")
@@ -200,21 +200,21 @@ async def test_the_tables_of_another_agent_further_on_in_the_search_path_are_lef
 
 @on_postgresql
 @pytest.mark.parametrize(
-    ("path", "said"),
+    ("path", "message"),
     [("no_such_schema", "names no schema"), ("pg_temp, public", "begins with pg_temp")],
 )
 async def test_a_search_path_that_leads_to_no_lasting_schema_is_an_error_that_says_so(
-    fresh_url: str, path: str, said: str
+    fresh_url: str, path: str, message: str
 ):
     with admin(fresh_url) as connection:
         name = make_url(fresh_url).database
         connection.execute(text(f'ALTER DATABASE "{name}" SET search_path = {path}'))
-    with pytest.raises(ConfigurationError, match=said):
+    with pytest.raises(ConfigurationError, match=message):
         await Provider(url=fresh_url).initialize()
 
 
 class IgnoringPgBouncer(PgBouncer):
-    """A pooler that drops the search path that its clients ask for."""
+    """A pooler that ignores the search path of its clients."""
 
     more_settings = "ignore_startup_parameters = options, search_path\n"
 
@@ -276,7 +276,7 @@ async def test_a_server_of_another_product_is_an_error_that_names_it(fresh_url: 
 
 
 @pytest.mark.parametrize("url", ["sqlite:///agents.db", "mysql://user@host/agents"])
-async def test_a_schema_is_refused_where_it_means_nothing(url: str):
+async def test_a_schema_is_refused_for_a_database_without_schemas(url: str):
     with pytest.raises(ConfigurationError, match="'schema' is for PostgreSQL"):
         await Provider(url=url, schema="agents").initialize()
 
@@ -304,7 +304,7 @@ async def test_of_several_hosts_the_one_that_answers_is_used(fresh_url: str, dri
 
 @pytest.fixture(scope="module")
 def tls_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """A private server that takes encrypted connections only, and its certificate."""
+    """A private server that accepts encrypted connections only, and its certificate."""
     if shutil.which("openssl") is None or not find_programs(
         "initdb", "postgres", folders=postgresql_folders()
     ):

@@ -34,7 +34,7 @@ SETTINGS = [
 
 
 def run(url: str, *statements: str) -> None:
-    """Run statements as an administrator, past any pooler."""
+    """Run statements as an administrator, without a pooler."""
     engine = create_engine(
         make_url(url).set(drivername="postgresql+psycopg2"), isolation_level="AUTOCOMMIT"
     )

@@ -23,7 +23,7 @@ def seekdb_url(tmp_path: Path) -> Iterator[str]:
 
 # SQLAlchemy does not know what it says of its indexes.
 @pytest.mark.filterwarnings("ignore:Unknown schema content:sqlalchemy.exc.SAWarning")
-async def test_without_the_character_set_ascii_keys_are_made_in_utf8mb4(seekdb_url: str):
+async def test_without_the_character_set_ascii_keys_are_created_in_utf8mb4(seekdb_url: str):
     def table(connection: Connection) -> str:
         shown = connection.exec_driver_sql("SHOW CREATE TABLE slack_agents_conversations")
         return str(shown.one()[1])

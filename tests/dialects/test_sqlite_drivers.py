@@ -1,4 +1,4 @@
-"""Drivers of the SQLite dialect other than the two that run every test, and encrypted files."""
+"""Other drivers of the SQLite dialect, and encrypted files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ drivers = pytest.mark.parametrize("driver", ["sqlite", "sqlite+aiosqlite"])
 
 
 def connect(database: str) -> sqlite3.Connection:
-    """Take nothing but a name, as Turso's driver does."""
+    """Take only a name, as Turso's driver does."""
     return sqlite3.connect(database, check_same_thread=False)
 
 
@@ -61,7 +61,7 @@ async def use(storage: Provider) -> None:
     assert [await pragma(storage, name) for name in names] == ["wal", 2, 1]
 
 
-async def test_a_driver_that_takes_nothing_but_a_name_waits_for_locks_all_the_same(tmp_path: Path):
+async def test_a_driver_that_takes_only_a_name_waits_for_locks_too(tmp_path: Path):
     storage = Provider(url=f"sqlite+terse:///{tmp_path / 'agents.db'}")
     await use(storage)
     assert await pragma(storage, "busy_timeout") == 30_000

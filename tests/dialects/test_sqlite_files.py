@@ -62,7 +62,7 @@ def modes(folder: Path) -> dict[str, int]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory, in which there is nothing."""
+    """An empty working directory."""
     place = tmp_path / "working directory"
     place.mkdir()
     monkeypatch.chdir(place)
@@ -175,7 +175,7 @@ async def test_a_mode_that_opens_only_what_is_there_creates_no_file(
 @pytest.mark.parametrize(
     "options", [{"schema": "one"}, {"engine_options": {"poolclass": "NullPool"}}], ids=str
 )
-async def test_an_option_of_no_use_creates_no_file(
+async def test_an_invalid_option_creates_no_file(
     folder: Path, driver: str, options: dict[str, Any]
 ):
     with pytest.raises(ConfigurationError):

@@ -1,4 +1,4 @@
-"""SQLite files that no migration made: a copy, or what SQL made, is switched to WAL at a start."""
+"""SQLite files that no migration created (a copy, a script) are switched to WAL at a start."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def journal_mode(path: Path) -> str:
 
 @contextmanager
 def reader(path: Path) -> Iterator[Callable[[], None]]:
-    """Read the file in a transaction that stays open; yields what ends it."""
+    """Read the file in a transaction that stays open; yield the function that ends it."""
     with closing(sqlite3.connect(path, isolation_level=None)) as file:
         file.execute("BEGIN")
         assert file.execute("SELECT count(*) FROM slack_agents_key_values").fetchall()

@@ -1,4 +1,4 @@
-"""Dialects without an adapter: those that work with the portable fallback, and refused ones."""
+"""The portable fallback: unknown dialects that work, and those that are refused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqlalchemy import Engine, create_engine, event, inspect, make_url, text
 
 from slack_agents_sqlalchemy import Provider, UnsupportedDatabaseError
 from slack_agents_sqlalchemy.models import TABLE_PREFIX, VERSION_TABLE, metadata
-from tests.support.sql import run, synchronous, with_driver
+from tests.support.sql import run, synchronous
 from tests.support.unknown_dialects import register
 
 CHECKOUT = Path(__file__).parents[2]
@@ -38,7 +38,7 @@ asyncio.run(main())
 
 
 def plain(url: str) -> str:
-    """Give a URL the name under which the package does not know its dialect."""
+    """Return the URL with a dialect name that the package does not know."""
     parsed = make_url(url)
     unknown = parsed.set(drivername=f"plain{parsed.get_backend_name()}")
     return unknown.render_as_string(hide_password=False)
@@ -87,8 +87,8 @@ def test_processes_that_start_at_once_without_a_lock_all_start(fresh_url: str):
 
 # MySQL keeps the other's statement waiting for the transaction within which this test sends it.
 @pytest.mark.parametrize("backend", ["sqlite-file", "postgresql", "mariadb"], indirect=True)
-async def test_what_a_process_has_made_stays_when_another_is_a_step_ahead(fresh_url: str):
-    """The other one makes each index first, on tables that are all this one's."""
+async def test_tables_of_one_process_stay_when_another_creates_the_indexes_first(fresh_url: str):
+    """The other process creates each index first, on tables of this one."""
     register()
     url = plain(fresh_url)
     other = create_engine(synchronous(fresh_url))
@@ -157,7 +157,7 @@ def test_a_dialect_that_cannot_hold_the_schema_is_refused_and_left_empty(tmp_pat
     assert tables == "tables: []"
 
 
-async def test_a_driver_that_does_not_count_rows_serves_as_well(tmp_path: Path):
+async def test_a_driver_that_does_not_count_rows_works_too(tmp_path: Path):
     register()
     storage = Provider(url=f"uncountedsqlite:///{tmp_path / 'agents.db'}")
     await storage.initialize()
@@ -234,22 +234,22 @@ async def test_every_name_in_the_schema_fits_31_characters(fresh_url: str):
 
 
 @pytest.mark.parametrize(
-    ("backend", "driver", "version", "lacks"),
+    ("backend", "scheme", "version", "lacks"),
     [
-        ("sqlite-file", "pysqlite", (3, 20), "ON CONFLICT"),
-        ("postgresql", "asyncpg", (9, 4), "ON CONFLICT"),
-        ("mariadb", "aiomysql", (5, 2), "DATETIME"),
+        ("sqlite-file", "sqlite+pysqlite", (3, 20), "ON CONFLICT"),
+        ("postgresql", "postgresql+asyncpg", (9, 4), "ON CONFLICT"),
+        ("mariadb", "mysql+aiomysql", (5, 2), "DATETIME"),  # this dialect serves both
     ],
     indirect=["backend"],
 )
 async def test_a_server_that_is_too_old_is_refused_before_anything_is_made(
     fresh_url: str,
-    driver: str,
+    scheme: str,
     version: tuple[int, ...],
     lacks: str,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    dialect = make_url(with_driver(fresh_url, driver)).get_dialect()
+    dialect = make_url(fresh_url).set(drivername=scheme).get_dialect()
     monkeypatch.setattr(dialect, "_get_server_version_info", lambda *_: version)
     with pytest.raises(UnsupportedDatabaseError, match=lacks):
         await Provider(url=fresh_url).initialize()

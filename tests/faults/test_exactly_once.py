@@ -85,7 +85,7 @@ async def test_a_server_that_stays_down_is_a_connection_error_in_time(
     relay: Relay, relayed: Provider, new_provider: NewProvider
 ):
     storage_with_timeout = await new_provider(
-        url=relayed.engine.url.render_as_string(hide_password=False), connect_timeout=0.3
+        url=relayed.engine.url.render_as_string(hide_password=False), connect_timeout=2
     )
     await storage_with_timeout.set("namespace", "key", {"kept": True})
     await relay.go_down()
@@ -125,7 +125,7 @@ async def test_a_call_that_a_lock_kept_too_long_is_made_again(
 async def test_a_lock_that_is_never_given_up_is_a_timeout_and_nothing_is_stored(
     backend: str, database_url: str, new_provider: NewProvider
 ):
-    storage = await new_provider(connect_args=SHORT_LOCK_TIMEOUT[backend], connect_timeout=0.3)
+    storage = await new_provider(connect_args=SHORT_LOCK_TIMEOUT[backend], connect_timeout=2)
     await storage.set("namespace", "key", {"n": 1})
     with Observer(database_url).holding_a_row():
         with pytest.raises(LockTimeoutError, match="another transaction") as error:

@@ -20,5 +20,5 @@ def check(
     with command():
         target = read_target(url, schema, no_prepared_statements, migrate="verify")
         revision = run_on(target, lambda database: database.run(migrations.current_revision))
-        migrations.require_head(revision, *target)
+        migrations.require_head(revision, target.url, target.options)
         say(f"{redact(target.url)} is up to date (revision {revision})")

@@ -1,6 +1,5 @@
 """The portable fallback: what works on an unknown dialect, and what a dialect's adapter refines."""
 
-import random
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from slack_agents_sqlalchemy.dialects.error_kinds import (
 )
 from slack_agents_sqlalchemy.dialects.insert_select import InsertSelect, select_then_insert
 from slack_agents_sqlalchemy.dialects.like import like
+from slack_agents_sqlalchemy.dialects.servers import Server
 from slack_agents_sqlalchemy.dialects.timestamps import EpochMicroseconds, Timestamp
 from slack_agents_sqlalchemy.dialects.transactions import run_in_transaction
 from slack_agents_sqlalchemy.dialects.upserts import Upsert, update_else_insert
@@ -92,12 +92,10 @@ class DialectAdapter:
     def create_private_files(self, url: URL) -> None:
         """Create the files of a missing database, readable by their owner only (SQLite)."""
 
-    def servers(self, url: URL) -> Sequence[dict[str, Any]]:
+    def servers(self, url: URL) -> Sequence[Server]:
         """Return the servers of the URL that the engine must try in turn.
 
-        Returns:
-            The arguments of the driver's ``connect`` that name each; none where the driver tries
-            them itself.
+        None where the driver tries them itself.
         """
         return ()
 
@@ -324,11 +322,6 @@ class DialectAdapter:
             MigrationLockedError: Another process held the lock for longer.
         """
         yield
-
-    @property
-    def migration_retry_delays(self) -> Iterator[float]:
-        """Seconds to wait before each retry of a failed migration."""
-        return (random.uniform(0.01, 0.1) for _ in range(20))  # noqa: S311 - no secret
 
     def is_concurrent_migration_error(self, error: BaseException) -> bool:
         """Return whether another process has migrated at the same time, despite the lock.

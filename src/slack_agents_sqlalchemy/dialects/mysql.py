@@ -20,7 +20,7 @@ from slack_agents_sqlalchemy.dialects.base import (
 )
 from slack_agents_sqlalchemy.dialects.driver_calls import AsyncDriverCalls
 from slack_agents_sqlalchemy.dialects.error_kinds import ErrorKind
-from slack_agents_sqlalchemy.dialects.servers import named_servers
+from slack_agents_sqlalchemy.dialects.servers import Server, named_servers
 from slack_agents_sqlalchemy.dialects.timestamps import Timestamp
 from slack_agents_sqlalchemy.dialects.upserts import Upsert
 from slack_agents_sqlalchemy.errors import ConfigurationError, DatabaseUnavailableError
@@ -154,6 +154,8 @@ class MySQL(DialectAdapter):
         # The URL's name does not tell: SQLAlchemy asks the server.
         return "mariadb" if getattr(dialect, "is_mariadb", False) else "mysql"
 
+    # URL
+
     def complete_url(self, url: URL) -> URL:
         if not url.database:
             raise ConfigurationError(
@@ -165,6 +167,18 @@ class MySQL(DialectAdapter):
     def driver_url(self, url: URL) -> URL:
         # SQLAlchemy's dialect `mariadb` refuses a MySQL server; `mysql` works with both.
         return url.set(drivername=f"mysql+{url.get_driver_name()}")
+
+    def servers(self, url: URL) -> Sequence[Server]:
+        return named_servers(url, _PORT)
+
+    def temporary_database(self, url: URL, name: str, directory: Path) -> TemporaryDatabase:
+        return TemporaryDatabase(
+            url.set(database=name),
+            create=f"CREATE DATABASE {name}",
+            drop=f"DROP DATABASE IF EXISTS {name}",
+        )
+
+    # Connections
 
     def connect_arguments(
         self, driver: str, connect_timeout: float, command_timeout: float
@@ -202,6 +216,22 @@ class MySQL(DialectAdapter):
         context.check_hostname = asked.get("ssl_check_hostname", "true").lower() in _TRUE
         return {"ssl": context}
 
+    def require_ready_server(self, dbapi_connection: Any) -> None:
+        cursor = dbapi_connection.cursor()
+        try:
+            cursor.execute("SHOW VARIABLES LIKE 'wsrep_on'")
+            is_galera = any(value == "ON" for _, value in cursor.fetchall())
+            if not is_galera:
+                return
+            cursor.execute("SHOW STATUS LIKE 'wsrep_local_state_comment'")
+            state = dict(cursor.fetchall()).get("wsrep_local_state_comment")
+            if state != "Synced":
+                raise DatabaseUnavailableError(f"the node is not synced with its cluster: {state}")
+            # This node may lag behind another one: each statement waits until it has caught up.
+            cursor.execute("SET SESSION wsrep_sync_wait = 7")
+        finally:
+            cursor.close()
+
     def configure_connection(self, dbapi_connection: Any, info: dict[str, Any]) -> None:
         cursor = dbapi_connection.cursor()
         # aiomysql 0.3 connects without TLS where the server has none; the other drivers refuse.
@@ -225,28 +255,6 @@ class MySQL(DialectAdapter):
         )
         cursor.close()
 
-    def servers(self, url: URL) -> Sequence[dict[str, Any]]:
-        return named_servers(url, _PORT)
-
-    def require_ready_server(self, dbapi_connection: Any) -> None:
-        cursor = dbapi_connection.cursor()
-        try:
-            cursor.execute("SHOW VARIABLES LIKE 'wsrep_on'")
-            is_galera = any(value == "ON" for _, value in cursor.fetchall())
-            if not is_galera:
-                return
-            cursor.execute("SHOW STATUS LIKE 'wsrep_local_state_comment'")
-            state = dict(cursor.fetchall()).get("wsrep_local_state_comment")
-            if state != "Synced":
-                raise DatabaseUnavailableError(f"the node is not synced with its cluster: {state}")
-            # This node may lag behind another one: each statement waits until it has caught up.
-            cursor.execute("SET SESSION wsrep_sync_wait = 7")
-        finally:
-            cursor.close()
-
-    def driver_calls(self, driver: str) -> AiomysqlCalls | None:
-        return AiomysqlCalls() if driver == "aiomysql" else None
-
     def cancel_statement(
         self, driver_connection: Any, connect: Callable[[], AbstractContextManager[Connection]]
     ) -> None:
@@ -258,9 +266,14 @@ class MySQL(DialectAdapter):
             _, user, _, database, *_ = running[own]
             # Behind a proxy the number may be another user's session, which must not be killed.
             match running.get(session):
-                case (_, name, _, place, command, *_) if (name, place) == (user, database):
-                    if command != "Sleep":
-                        connection.exec_driver_sql(f"KILL {session:d}")
+                case (_, name, _, place, *_) if (name, place) == (user, database):
+                    # A session that sleeps may have a statement in its socket.
+                    connection.exec_driver_sql(f"KILL {session:d}")
+
+    def driver_calls(self, driver: str) -> AiomysqlCalls | None:
+        return AiomysqlCalls() if driver == "aiomysql" else None
+
+    # Types
 
     def ascii_type(self, length: int) -> TypeEngine[Any]:
         return VARCHAR(length, charset="ascii", collation="ascii_bin")
@@ -268,12 +281,7 @@ class MySQL(DialectAdapter):
     def large_text_type(self, dialect: Dialect) -> TypeEngine[Any]:
         return LONGTEXT(charset="utf8mb4", collation="utf8mb4_bin")
 
-    def temporary_database(self, url: URL, name: str, directory: Path) -> TemporaryDatabase:
-        return TemporaryDatabase(
-            url.set(database=name),
-            create=f"CREATE DATABASE {name}",
-            drop=f"DROP DATABASE IF EXISTS {name}",
-        )
+    # Tables and statements
 
     def set_table_options(self, metadata: MetaData) -> None:
         for table in metadata.tables.values():
@@ -294,11 +302,13 @@ class MySQL(DialectAdapter):
         create = insert(table)
         return create.on_duplicate_key_update({name: create.inserted[name] for name in replaced})
 
+    # Migrations
+
     @contextmanager
     def migration_lock(self, connection: Connection, timeout: float) -> Iterator[None]:
         # The lock is the server's: its name contains the database's.
         database = connection.exec_driver_sql("SELECT DATABASE()").scalar_one()
-        name = {"name": "slack_agents_" + digest(database)}
+        name = {"name": "slack_agents_" + digest(database=database)}
         locked = connection.execute(
             text("SELECT GET_LOCK(:name, :timeout)"), name | {"timeout": timeout}
         ).scalar()
@@ -316,6 +326,26 @@ class MySQL(DialectAdapter):
         # GET_LOCK locks one node of a Galera cluster; all nodes apply DDL in the same order.
         return self.error_code(error) in _CONCURRENT_MIGRATION
 
+    # Errors
+
+    def error_code(self, error: BaseException) -> str | int | None:
+        code = error.args[0] if error.args else None
+        if not isinstance(code, int):
+            code = getattr(error, "errno", None)  # MariaDB Connector: the text is first
+        return code if isinstance(code, int) else None
+
+    def error_kind(self, error: BaseException) -> ErrorKind:
+        code = self.error_code(error)
+        if isinstance(code, int) and code != _NO_NUMBER:
+            return _ERROR_KINDS.get(code, ErrorKind.OTHER)
+        # PyMySQL and aiomysql: an InternalError says that the packets are out of order.
+        # MySQL Connector: an OperationalError without a number is a lost connection.
+        name = "InternalError" if code is None else "OperationalError"
+        return ErrorKind.UNAVAILABLE if type(error).__name__ == name else ErrorKind.OTHER
+
+    def error_shows_values(self, error: BaseException) -> bool:
+        return self.error_code(error) in (1048, 1062, 1264, 1265, 1366, 1406, 1452)
+
     def read_statement_size_limit(self, connection: Connection) -> int:
         return int(connection.exec_driver_sql("SELECT @@max_allowed_packet").scalar_one())
 
@@ -326,24 +356,6 @@ class MySQL(DialectAdapter):
         # The drivers write the values into the statement, quoted and escaped.
         escaped = sum(2 + sum(map(str(value).count, "\0\n\r\x1a\"'\\")) for value in parameters)
         return super().statement_size(sql, parameters) + escaped
-
-    def error_code(self, error: BaseException) -> str | int | None:
-        code = error.args[0] if error.args else None
-        if not isinstance(code, int):
-            code = getattr(error, "errno", None)  # MariaDB Connector: the text is first
-        return code if isinstance(code, int) else None
-
-    def error_shows_values(self, error: BaseException) -> bool:
-        return self.error_code(error) in (1048, 1062, 1264, 1265, 1366, 1406, 1452)
-
-    def error_kind(self, error: BaseException) -> ErrorKind:
-        code = self.error_code(error)
-        if isinstance(code, int) and code != _NO_NUMBER:
-            return _ERROR_KINDS.get(code, ErrorKind.OTHER)
-        # PyMySQL and aiomysql: an InternalError says that the packets are out of order.
-        # MySQL Connector: an OperationalError without a number is a lost connection.
-        name = "InternalError" if code is None else "OperationalError"
-        return ErrorKind.UNAVAILABLE if type(error).__name__ == name else ErrorKind.OTHER
 
 
 def _session(driver_connection: Any) -> int:

@@ -13,7 +13,6 @@ from urllib.parse import urlencode
 from sqlalchemy import ColumnElement, Double, MetaData, Table, Text, bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import TIMESTAMP, insert
 from sqlalchemy.engine import URL, Connection, Dialect
-from sqlalchemy.schema import CreateSchema
 from sqlalchemy.types import TypeEngine
 
 from slack_agents_sqlalchemy.dialects.base import (
@@ -25,12 +24,16 @@ from slack_agents_sqlalchemy.dialects.base import (
 from slack_agents_sqlalchemy.dialects.driver_calls import AsyncDriverCalls
 from slack_agents_sqlalchemy.dialects.error_kinds import ErrorKind, sqlstate
 from slack_agents_sqlalchemy.dialects.keepalive import Keepalive
-from slack_agents_sqlalchemy.dialects.servers import named_servers
+from slack_agents_sqlalchemy.dialects.postgresql_schemas import (
+    check_schema_name,
+    lasting_schema,
+    not_in_schema,
+)
+from slack_agents_sqlalchemy.dialects.servers import Server, named_servers
 from slack_agents_sqlalchemy.dialects.timestamps import Timestamp
 from slack_agents_sqlalchemy.dialects.transactions import pause
 from slack_agents_sqlalchemy.dialects.upserts import Upsert, insert_on_conflict
 from slack_agents_sqlalchemy.errors import (
-    AccessRefusedError,
     ConfigurationError,
     UnsupportedDatabaseError,
 )
@@ -143,6 +146,8 @@ class PostgreSQL(DialectAdapter):
     supports_insert_select = True
     empty_text_is_null = False
 
+    # URL
+
     def complete_url(self, url: URL) -> URL:
         # Hosting services use libpq's form: postgres:// and ?sslmode=.
         if url.drivername == "postgres":
@@ -174,6 +179,25 @@ class PostgreSQL(DialectAdapter):
             url = url.difference_update_query(of_tls).update_query_dict({"dsn": dsn})
         return url
 
+    def servers(self, url: URL) -> Sequence[Server]:
+        # libpq tries the next one itself. asyncpg does too, but one unresponsive server uses up the
+        # timeout of all.
+        servers = named_servers(url, _PORT)
+        return servers if len(servers) > 1 and url.get_driver_name() == "asyncpg" else ()
+
+    def server_count(self, url: URL) -> int:
+        return max(len(named_servers(url, _PORT)), 1)
+
+    def temporary_database(self, url: URL, name: str, directory: Path) -> TemporaryDatabase:
+        return TemporaryDatabase(
+            url,
+            schema=name,
+            create=f"CREATE SCHEMA {name}",
+            drop=f"DROP SCHEMA IF EXISTS {name} CASCADE",
+        )
+
+    # Connections
+
     def connect_arguments(
         self, driver: str, connect_timeout: float, command_timeout: float
     ) -> dict[str, Any]:
@@ -186,6 +210,45 @@ class PostgreSQL(DialectAdapter):
                 "client_encoding": "utf8",
             }
         return {}
+
+    def keepalive_arguments(self, driver: str, limit: float) -> dict[str, Any]:
+        if driver not in _LIBPQ:
+            return {}
+        probes = Keepalive.within(limit)
+        return {
+            "keepalives": 1,
+            "keepalives_idle": probes.idle,
+            "keepalives_interval": probes.interval,
+            "keepalives_count": probes.number,
+            "tcp_user_timeout": probes.limit,
+        }
+
+    def schema_arguments(self, driver: str, schema: str) -> dict[str, Any]:
+        check_schema_name(schema)
+        path = '"' + schema.replace('"', '""') + '"'
+        if driver == "asyncpg":
+            return {"server_settings": {"search_path": path}}
+        if driver in _LIBPQ:
+            escaped = re.sub(r"([\\\s])", r"\\\1", path)  # the server splits at spaces
+            return {"options": f"-csearch_path={escaped}"}
+        return super().schema_arguments(driver, schema)
+
+    def unprepared_arguments(self, driver: str) -> dict[str, Any]:
+        if driver == "asyncpg":
+            return {
+                "statement_cache_size": 0,
+                "prepared_statement_cache_size": 0,
+                "prepared_statement_name_func": str,  # no name: the next one replaces it
+            }
+        if driver in ("psycopg", "psycopg_async"):
+            return {"prepare_threshold": None}
+        return {}
+
+    def prepares_separately(self, driver: str) -> bool:
+        return driver == "asyncpg"
+
+    def enforces_connect_timeout(self, driver: str) -> bool:
+        return driver in ("asyncpg", *_LIBPQ)
 
     def configure_dialect(self, dialect: Dialect) -> None:
         if dialect.driver in _LIBPQ:
@@ -212,66 +275,7 @@ class PostgreSQL(DialectAdapter):
         if schema is not None:
             [[found]] = _run(dbapi_connection, "SELECT current_schema()")
             if found not in (schema, None):  # None: it does not exist yet
-                raise _not_in_schema(url, schema, found)
-
-    def keepalive_arguments(self, driver: str, limit: float) -> dict[str, Any]:
-        if driver not in _LIBPQ:
-            return {}
-        probes = Keepalive.within(limit)
-        return {
-            "keepalives": 1,
-            "keepalives_idle": probes.idle,
-            "keepalives_interval": probes.interval,
-            "keepalives_count": probes.number,
-            "tcp_user_timeout": probes.limit,
-        }
-
-    def servers(self, url: URL) -> Sequence[dict[str, Any]]:
-        # libpq tries the next one itself. asyncpg does too, but one unresponsive server uses up the
-        # timeout of all.
-        servers = named_servers(url, _PORT)
-        return servers if len(servers) > 1 and url.get_driver_name() == "asyncpg" else ()
-
-    def server_count(self, url: URL) -> int:
-        return max(len(named_servers(url, _PORT)), 1)
-
-    def enforces_connect_timeout(self, driver: str) -> bool:
-        return driver in ("asyncpg", *_LIBPQ)
-
-    def schema_arguments(self, driver: str, schema: str) -> dict[str, Any]:
-        _require_name(schema)
-        path = '"' + schema.replace('"', '""') + '"'
-        if driver == "asyncpg":
-            return {"server_settings": {"search_path": path}}
-        if driver in _LIBPQ:
-            escaped = re.sub(r"([\\\s])", r"\\\1", path)  # the server splits at spaces
-            return {"options": f"-csearch_path={escaped}"}
-        return super().schema_arguments(driver, schema)
-
-    def unprepared_arguments(self, driver: str) -> dict[str, Any]:
-        if driver == "asyncpg":
-            return {
-                "statement_cache_size": 0,
-                "prepared_statement_cache_size": 0,
-                "prepared_statement_name_func": str,  # no name: the next one replaces it
-            }
-        if driver in ("psycopg", "psycopg_async"):
-            return {"prepare_threshold": None}
-        return {}
-
-    def prepares_separately(self, driver: str) -> bool:
-        return driver == "asyncpg"
-
-    def hint(self, error: BaseException) -> str:
-        if self.error_code(error) in _NOT_PREPARED:
-            return (
-                ". A pooler that shares connections by transaction, as PgBouncer, loses prepared "
-                "statements: set the storage option 'prepared_statements' to false"
-            )
-        return ""
-
-    def driver_calls(self, driver: str) -> AsyncpgCalls | None:
-        return AsyncpgCalls() if driver == "asyncpg" else None
+                raise not_in_schema(url, schema, found)
 
     def cancel_statement(
         self, driver_connection: Any, connect: Callable[[], AbstractContextManager[Connection]]
@@ -279,16 +283,15 @@ class PostgreSQL(DialectAdapter):
         if type(driver_connection).__module__.startswith("psycopg2"):
             driver_connection.cancel()  # asyncio drivers do so when their task is cancelled
 
+    def driver_calls(self, driver: str) -> AsyncpgCalls | None:
+        return AsyncpgCalls() if driver == "asyncpg" else None
+
+    # Types
+
     def large_text_type(self, dialect: Dialect) -> TypeEngine[Any]:
         return Text()
 
-    def temporary_database(self, url: URL, name: str, directory: Path) -> TemporaryDatabase:
-        return TemporaryDatabase(
-            url,
-            schema=name,
-            create=f"CREATE SCHEMA {name}",
-            drop=f"DROP SCHEMA IF EXISTS {name} CASCADE",
-        )
+    # Tables and statements
 
     def set_table_options(self, metadata: MetaData) -> None:
         set_partial_indexes(metadata, "postgresql")
@@ -299,6 +302,8 @@ class PostgreSQL(DialectAdapter):
 
     def upsert(self, table: Table, replaced: Sequence[str]) -> Upsert:
         return insert_on_conflict(insert(table), table, replaced)
+
+    # Migrations
 
     def revision_query(self, version_table: str) -> str:
         # A later schema of the search path may hold another agent's table.
@@ -317,7 +322,7 @@ class PostgreSQL(DialectAdapter):
         connection.execution_options(isolation_level="READ COMMITTED")
         try:
             _take_lock(connection, timeout)
-            schema = _lasting_schema(connection)
+            schema = lasting_schema(connection)
             # Else Alembic finds the tables of another agent, in a later schema of the search path.
             is_local = True
             alone = func.set_config("search_path", func.quote_ident(schema), is_local)
@@ -328,6 +333,16 @@ class PostgreSQL(DialectAdapter):
                 connection.rollback()
             raise
         connection.commit()
+
+    # Errors
+
+    def hint(self, error: BaseException) -> str:
+        if self.error_code(error) in _NOT_PREPARED:
+            return (
+                ". A pooler that shares connections by transaction, as PgBouncer, loses prepared "
+                "statements: set the storage option 'prepared_statements' to false"
+            )
+        return ""
 
     def error_kind(self, error: BaseException) -> ErrorKind:
         if _has_stale_plan(error):
@@ -361,71 +376,6 @@ def _has_stale_plan(error: BaseException) -> bool:
 
 def _type_name(value: object) -> str:
     return type(value).__name__
-
-
-def _current_schema(connection: Connection) -> str | None:
-    schema: str | None = connection.exec_driver_sql("SELECT current_schema()").scalar()
-    return schema
-
-
-def _lasting_schema(connection: Connection) -> str:
-    """Return the schema of the tables; create the one that the option ``schema`` names."""
-    schema = _current_schema(connection) or _create_schema(connection)
-    if schema.startswith("pg_temp"):
-        raise ConfigurationError(
-            f"the search path of the connections to {connection.info['url']!r} begins with "
-            "pg_temp, whose tables go with the connection: name another schema first"
-        )
-    return schema
-
-
-def _create_schema(connection: Connection) -> str:
-    """Create the schema that the option ``schema`` names, and return its name."""
-    url: URL = connection.info["url"]
-    schema: str | None = connection.info["schema"]
-    if schema is None:
-        raise ConfigurationError(
-            f"the search path of the connections to {url!r} names no schema that exists and that "
-            "this user may use: create one, or name one in the storage option 'schema'"
-        )
-    connection.execute(CreateSchema(schema, if_not_exists=True))
-    found = _current_schema(connection)
-    if found is None:
-        raise AccessRefusedError(
-            f"the connections to {url!r} do not get into the schema {schema!r}: grant the user "
-            "USAGE and CREATE on it; or a pooler ignores the search path that they ask for"
-        )
-    if found != schema:
-        raise _not_in_schema(url, schema, found)
-    return schema
-
-
-def _not_in_schema(url: URL, schema: str, found: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"the storage option 'schema' is {schema!r}, and the connections to {url!r} are in the "
-        f"schema {found!r}: the server, or a pooler before it, ignores the search path that a "
-        "connection asks for. Leave 'schema' out, and set it for the user: "
-        "ALTER ROLE ... SET search_path"
-    )
-
-
-_LONGEST_NAME = 63  # bytes; PostgreSQL truncates a longer one
-
-
-def _require_name(schema: str) -> None:
-    """Raise :class:`ConfigurationError` where PostgreSQL cannot have a schema of that name."""
-    size = len(schema.encode(errors="replace"))
-    if size > _LONGEST_NAME:
-        problem = f"has {size} bytes, and PostgreSQL's names have {_LONGEST_NAME} at most"
-    elif schema == "information_schema" or schema.startswith("pg_"):
-        problem = "is the name of a system schema of PostgreSQL: name another one"
-    elif schema == "$user":
-        problem = "is what PostgreSQL replaces by the name of the user: name the schema itself"
-    elif re.search("[\0\ud800-\udfff]", schema):
-        problem = "has a character that PostgreSQL's names cannot have"
-    else:
-        return
-    raise ConfigurationError(f"storage option 'schema', {schema!r}, {problem}")
 
 
 def _setting(dbapi_connection: Any, name: str) -> str | None:

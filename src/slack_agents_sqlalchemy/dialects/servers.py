@@ -1,9 +1,9 @@
-"""The servers that one URL names."""
+"""The servers of a URL."""
 
 import re
 from collections.abc import Sequence
 from itertools import zip_longest
-from typing import Any
+from typing import TypedDict
 
 from sqlalchemy.engine import URL
 
@@ -12,20 +12,30 @@ from slack_agents_sqlalchemy.errors import ConfigurationError
 _PORTS = range(1, 2**16)
 
 
-def named_servers(url: URL, port: int | None) -> Sequence[dict[str, Any]]:
-    """Return host and port of each server in ``?host=one:5432&host=two:5432``.
+class Server(TypedDict):
+    """The arguments of a driver's ``connect`` that name a server."""
 
-    libpq's form ``?host=one,two&port=5432,5433`` means the same. An IPv6 address stands in brackets
-    where its port follows.
+    host: str
+    port: int | None
+
+
+def named_servers(url: URL, port: int | None) -> Sequence[Server]:
+    """Return the servers in ``?host=one:5432&host=two:5432``.
+
+    libpq's form ``?host=one,two&port=5432,5433`` means the same. An IPv6 address before a port has
+    brackets.
 
     Args:
         url: The URL.
-        port: Of a server whose port it does not name.
+        port: The port of a server without one.
+
+    Raises:
+        ConfigurationError: A port is no number, or is not in the range of ports.
     """
     hosts, ports = (_listed(url.query.get(name, ())) for name in ("host", "port"))
-    if len(ports) == 1:  # as libpq has it
+    if len(ports) == 1:  # libpq: it applies to all
         ports = [*ports] * len(hosts)
-    servers: list[dict[str, Any]] = []
+    servers: list[Server] = []
     try:
         for host, its_port in zip_longest(hosts, ports[: len(hosts)]):
             name, own_port = _split(host)
@@ -42,7 +52,7 @@ def named_servers(url: URL, port: int | None) -> Sequence[dict[str, Any]]:
 
 
 def require_ports(url: URL) -> None:
-    """Raise :class:`ConfigurationError` where a URL has a port that there cannot be."""
+    """Raise :class:`ConfigurationError` for a port that is not in the range of ports."""
     _require_port(url.port)
     for port in _listed(url.query.get("port", ())):
         if re.fullmatch("-?[0-9]{1,9}", port):
@@ -57,7 +67,7 @@ def _require_port(port: int | None) -> None:
 
 
 def _split(host: str) -> tuple[str, str]:
-    """Tell a host from its port; the path of a socket has none, nor an address of colons."""
+    """Return a host and its port; the path of a socket and a plain IPv6 address have no port."""
     if host.startswith("["):
         address, _, port = host.removeprefix("[").partition("]")
         return address, port.removeprefix(":")

@@ -12,12 +12,11 @@ from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import Any
-from urllib.parse import parse_qsl, unquote_to_bytes
 
 from sqlalchemy import ColumnElement, MetaData, Table, Text, bindparam, func
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import URL, Connection, CursorResult, Dialect
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 from sqlalchemy.types import DateTime, TypeEngine
 from sqlalchemy.util import await_only
@@ -30,10 +29,11 @@ from slack_agents_sqlalchemy.dialects.base import (
 )
 from slack_agents_sqlalchemy.dialects.driver_calls import TransactionCalls
 from slack_agents_sqlalchemy.dialects.error_kinds import ErrorKind, driver_error
+from slack_agents_sqlalchemy.dialects.sqlite_urls import URI_PARAMETERS, check_url, opened_file
 from slack_agents_sqlalchemy.dialects.timestamps import Timestamp
 from slack_agents_sqlalchemy.dialects.transactions import pause
 from slack_agents_sqlalchemy.dialects.upserts import Upsert, insert_on_conflict
-from slack_agents_sqlalchemy.errors import AccessRefusedError, ConfigurationError
+from slack_agents_sqlalchemy.errors import AccessRefusedError
 
 _logger = logging.getLogger(__name__)
 
@@ -59,21 +59,6 @@ _LONGEST_BUSY_TIMEOUT = 30.0  # seconds, with an unknown driver
 _SQLITE3_DRIVERS = ("pysqlite", "aiosqlite", "pysqlcipher")
 _TURSO_DRIVERS = ("turso", "aioturso", "turso_sync")
 
-# Parameters of SQLite's URI filenames (https://www.sqlite.org/uri.html).
-_URI_PARAMETERS = ("cache", "immutable", "mode", "modeof", "nolock", "psow", "vfs")
-
-# Arguments of the drivers that a URL may have; SQLAlchemy ignores others with a warning.
-_DRIVER_ARGUMENTS = (
-    *(
-        "cached_statements",
-        "check_same_thread",
-        "detect_types",
-        "isolation_level",
-        "timeout",
-        "uri",
-    ),
-)
-_CIPHER_ARGUMENTS = ("cipher", "cipher_page_size", "cipher_use_hmac", "kdf_iter")  # pysqlcipher's
 
 # Keys of a connection's info.
 _DURABILITY = "synchronous"
@@ -152,13 +137,15 @@ class SQLite(DialectAdapter):
         "Check the rights of this process on the file, its -wal and -shm beside it, and its folder."
     )
 
+    # URL
+
     def complete_url(self, url: URL) -> URL:
         if url.get_driver_name() in _SQLITE3_DRIVERS:
-            _require_form(url)
+            check_url(url)
         return super().complete_url(url)
 
     def is_in_memory(self, url: URL) -> bool:
-        path, parameters = _opened(url)
+        path, parameters = opened_file(url)
         in_memory = parameters.get("mode") == "memory" or parameters.get("vfs") == "memdb"
         return in_memory or path in ("", ":memory:")
 
@@ -181,9 +168,17 @@ class SQLite(DialectAdapter):
 
     def _created(self, url: URL) -> str | None:
         """Return the path of the file that a connection creates if it is missing; None if none."""
-        path, parameters = _opened(url)
+        path, parameters = opened_file(url)
         opens_only = parameters.get("mode") in ("ro", "rw")
         return None if url.host or opens_only or self.is_in_memory(url) else path
+
+    def temporary_database(self, url: URL, name: str, directory: Path) -> TemporaryDatabase:
+        if self.is_in_memory(url):
+            return TemporaryDatabase(url)
+        plain = url.difference_update_query((*URI_PARAMETERS, "uri"))
+        return TemporaryDatabase(plain.set(database=str(directory / f"{name}.db")))
+
+    # Connections
 
     def engine_arguments(self, url: URL, pool_size: int) -> dict[str, Any]:
         if url.get_driver_name() == "aiosqlite":
@@ -230,14 +225,12 @@ class SQLite(DialectAdapter):
     def driver_calls(self, driver: str) -> PysqliteCalls | None:
         return PysqliteCalls() if driver == "pysqlite" else None
 
+    # Types
+
     def large_text_type(self, dialect: Dialect) -> TypeEngine[Any]:
         return Text()
 
-    def temporary_database(self, url: URL, name: str, directory: Path) -> TemporaryDatabase:
-        if self.is_in_memory(url):
-            return TemporaryDatabase(url)
-        plain = url.difference_update_query((*_URI_PARAMETERS, "uri"))
-        return TemporaryDatabase(plain.set(database=str(directory / f"{name}.db")))
+    # Tables and statements
 
     def set_table_options(self, metadata: MetaData) -> None:
         set_partial_indexes(metadata, "sqlite")
@@ -248,6 +241,8 @@ class SQLite(DialectAdapter):
 
     def upsert(self, table: Table, replaced: Sequence[str]) -> Upsert:
         return insert_on_conflict(insert(table), table, replaced)
+
+    # Migrations
 
     @contextmanager
     def migration_lock(self, connection: Connection, timeout: float) -> Iterator[None]:
@@ -293,12 +288,11 @@ class SQLite(DialectAdapter):
         _set_synchronous(cursor.execute, info)
         cursor.close()
 
+    # Errors
+
     def error_code(self, error: BaseException) -> str | int | None:
         code = getattr(error, "sqlite_errorcode", None)
         return code if isinstance(code, int) else None
-
-    def error_shows_values(self, error: BaseException) -> bool:
-        return False  # it shows names of columns only
 
     def error_kind(self, error: BaseException) -> ErrorKind:
         code = self.error_code(error)
@@ -309,62 +303,8 @@ class SQLite(DialectAdapter):
             else ErrorKind.OTHER
         )
 
-
-def _opened(url: URL) -> tuple[str, dict[str, str]]:
-    """Return the path that SQLite opens for a URL, and the parameters of its URI filename."""
-    try:
-        [name], options = url.get_dialect()().create_connect_args(url)
-    except (ArgumentError, TypeError, ValueError):  # create_engine raises it again
-        return "", {}
-    if not (options.get("uri") and name.startswith("file:")):
-        return name, {}
-    path, _, query = name.removeprefix("file:").partition("#")[0].partition("?")
-    if path.startswith("//"):
-        path = "/" + path[2:].partition("/")[2]  # without the host, "" or "localhost"
-    decoded = unquote_to_bytes(os.fsencode(path)).partition(b"\0")[0]
-    return os.fsdecode(decoded), dict(parse_qsl(query))
-
-
-def _require_form(url: URL) -> None:
-    """Raise where SQLite would not do what the URL asks for.
-
-    Raises:
-        ConfigurationError: It has a host, a user or unknown arguments, or parameters that SQLite
-            would ignore or read as a part of the file's name.
-    """
-    if url.username or (url.password and url.get_driver_name() != "pysqlcipher"):
-        raise ConfigurationError(
-            "storage option 'url' has a user or a password, and SQLite has none: leave it out. An "
-            "encrypted file is opened by sqlite+pysqlcipher://:passphrase@/agents.db"
-        )
-    if url.host and url.password:  # not shown: the host may be a part of the passphrase
-        raise ConfigurationError(
-            "storage option 'url' has a host after the passphrase, and SQLite has none: write "
-            f"{url.drivername}://:passphrase@/agents.db, and percent-encode the characters of the "
-            "passphrase (@ is %40, / is %2F)"
-        )
-    if url.host:
-        path = "/".join(part for part in (url.host, url.database) if part)
-        raise ConfigurationError(
-            f"storage option 'url' has two slashes before {url.host!r}, which makes it the name of "
-            f"a server, and SQLite has none: write {url.drivername}:///{path} (three slashes) for "
-            "a file in the working directory, four slashes for an absolute path"
-        )
-    is_uri = "uri" in url.query and (url.database or "").startswith("file:")
-    found = [name for name in _URI_PARAMETERS if name in url.query]
-    if found and not is_uri:
-        raise ConfigurationError(
-            f"storage option 'url' has {', '.join(found)}, which SQLite reads in a URI filename "
-            f"only: write {url.drivername}:///file:agents.db?mode=ro&uri=true"
-        )
-    cipher = _CIPHER_ARGUMENTS if url.get_driver_name() == "pysqlcipher" else ()
-    arguments = (*_DRIVER_ARGUMENTS, *cipher)
-    unknown = sorted(set(url.query) - {*arguments, "plugin"})  # SQLAlchemy reads "plugin"
-    if unknown and not is_uri:  # a VFS may read any parameter of a URI filename
-        raise ConfigurationError(
-            f"storage option 'url' has {', '.join(unknown)}, which is no argument of the driver: "
-            f"it takes {', '.join(arguments)}"
-        )
+    def error_shows_values(self, error: BaseException) -> bool:
+        return False  # it shows names of columns only
 
 
 def _set_synchronous(execute: Callable[[str], object], info: dict[str, Any]) -> None:

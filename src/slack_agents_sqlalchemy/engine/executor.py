@@ -78,13 +78,13 @@ class Executor:
         in_loop = self._loop is None or self._loop is asyncio.get_running_loop()
         return not in_loop or self._process != os.getpid()
 
-    async def fetch(self, statement: Executable, parameters: Parameters) -> Sequence[Row]:
+    def fetch(self, statement: Executable, parameters: Parameters) -> Awaitable[Sequence[Row]]:
         """Return all rows of a reading statement."""
-        return await self._call(partial(self._transport.fetch, statement, parameters))
+        return self._call(partial(self._transport.fetch, statement, parameters))
 
-    async def execute(self, statement: Executable, parameters: Parameters) -> int:
+    def execute(self, statement: Executable, parameters: Parameters) -> Awaitable[int]:
         """Return the number of rows that a writing statement matched or made."""
-        return await self._call(partial(self._transport.execute, statement, parameters))
+        return self._call(partial(self._transport.execute, statement, parameters))
 
     async def run[T](
         self,
@@ -168,12 +168,12 @@ class Executor:
     ) -> int:
         return self.adapter.insert_select(connection, insertion, row)
 
-    async def _store(self, write: _Write, row: dict[str, Any]) -> int:
+    def _store(self, write: _Write, row: dict[str, Any]) -> Awaitable[int]:
         """Write a row under a new id, which is added to it, and return how many rows were made."""
         if self._has_observed_ids:
             row["id"] = next_id()
             if isinstance(write, Executable):
-                return await self.execute(write, row)
+                return self.execute(write, row)
 
         def run(connection: Connection) -> int:
             if "id" not in row:  # else it is run again, and may be stored already
@@ -182,7 +182,7 @@ class Executor:
                 return connection.execute(write, row).rowcount
             return write(connection, row) or 0
 
-        return await self.run(run)
+        return self.run(run)
 
     def new_id(self, connection: Connection) -> int:
         """Return an id for a new row, larger than all that were in the tables at the first call.
@@ -248,9 +248,7 @@ class Executor:
 
         async def send_again() -> T:
             if self._is_stopped:
-                raise NotInitializedError(
-                    "the storage is closed: call initialize() to use it again"
-                )
+                raise NotInitializedError(_CLOSED)
             try:
                 return await send(deadline)
             except Exception as exc:  # noqa: BLE001 - it is raised again, mapped
@@ -259,7 +257,7 @@ class Executor:
         return await retry(
             send_again,
             error,
-            patience=self._options.connect_timeout,
+            retry_timeout=self._options.connect_timeout,
             began=began,
             deadline=deadline,
             polls_locks=polls_locks,

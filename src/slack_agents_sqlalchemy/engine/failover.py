@@ -19,7 +19,7 @@ class Failover:
     """
 
     def __init__(
-        self, adapter: DialectAdapter, servers: Sequence[Mapping[str, Any]], limit: float
+        self, adapter: DialectAdapter, servers: Sequence[Mapping[str, object]], limit: float
     ) -> None:
         """Create the listener.
 

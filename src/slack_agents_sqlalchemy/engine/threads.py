@@ -4,7 +4,7 @@ import asyncio
 import copy
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
@@ -122,28 +122,30 @@ class ThreadTransport:
         for thread in self._threads:
             thread.start()
 
-    async def fetch(
+    def fetch(
         self, statement: Executable, parameters: Parameters, deadline: float
-    ) -> Sequence[Row]:
+    ) -> Awaitable[Sequence[Row]]:
         """Return all rows of a reading statement."""
         job = _Job(
             partial(self._send, Prepared.fetch, fetching, statement, parameters), writes=False
         )
-        return await self._submit(job, deadline)
+        return self._submit(job, deadline)
 
-    async def execute(self, statement: Executable, parameters: Parameters, deadline: float) -> int:
+    def execute(
+        self, statement: Executable, parameters: Parameters, deadline: float
+    ) -> Awaitable[int]:
         """Return the number of rows that a writing statement matched or made."""
         job = _Job(
             partial(self._send, Prepared.execute, executing, statement, parameters),
             shares_commit=self._single is not None,
         )
-        return await self._submit(job, deadline)
+        return self._submit(job, deadline)
 
-    async def run[T](
+    def run[T](
         self, operation: Callable[[Connection], T], deadline: float, *, writes: bool = True
-    ) -> T:
+    ) -> Awaitable[T]:
         """Return the result of a synchronous function of a connection."""
-        return await self._submit(_Job(partial(self._run, operation), writes=writes), deadline)
+        return self._submit(_Job(partial(self._run, operation), writes=writes), deadline)
 
     async def stop(self, timeout: float) -> None:  # noqa: ASYNC109 - it raises nothing
         """Let the threads finish what is queued and end, and dispose of the engine."""

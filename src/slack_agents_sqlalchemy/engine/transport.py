@@ -16,7 +16,7 @@ a write that was given up never takes effect after a later call has returned.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from sqlalchemy import Executable
@@ -38,19 +38,21 @@ class Transport(Protocol):
     is enforced by the caller, which cancels; here it tells a time limit from another cancellation.
     """
 
-    async def fetch(
+    def fetch(
         self, statement: Executable, parameters: Parameters, deadline: float
-    ) -> Sequence[Row]:
+    ) -> Awaitable[Sequence[Row]]:
         """Return all rows of a reading statement."""
         ...
 
-    async def execute(self, statement: Executable, parameters: Parameters, deadline: float) -> int:
+    def execute(
+        self, statement: Executable, parameters: Parameters, deadline: float
+    ) -> Awaitable[int]:
         """Return the number of rows that a writing statement matched or made."""
         ...
 
-    async def run[T](
+    def run[T](
         self, operation: Callable[[Connection], T], deadline: float, *, writes: bool = True
-    ) -> T:
+    ) -> Awaitable[T]:
         """Return the result of a synchronous function of a connection."""
         ...
 

@@ -1,4 +1,4 @@
-"""What callers hand in, checked: each function returns the value to store or raises."""
+"""Arguments of callers: each function returns the value to store, or raises."""
 
 import math
 import reprlib
@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 
 from slack_agents_sqlalchemy.errors import InvalidTypeError, InvalidValueError, NotFoundError
 from slack_agents_sqlalchemy.identifiers import MAX_ID
-from slack_agents_sqlalchemy.types.exact import WrittenJSON, dump_json
 
 _FIRST_MOMENT = datetime(1, 1, 1, tzinfo=UTC)
 _LAST_MOMENT = datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
@@ -14,13 +13,13 @@ _INT64 = range(-(2**63), 2**63)
 
 
 def identifier(kind: str, value: object) -> int:
-    """Read the id of a ``kind`` (conversation, message, block): an ``int`` or its ``str()``.
+    """Return the id of a ``kind`` (conversation, message, block), given as ``int`` or ``str``.
 
     Raises:
-        InvalidValueError: It is neither.
-        NotFoundError: It lies outside the range of ids, so that nothing can have it.
+        InvalidValueError: It is neither an ``int`` nor the ``str()`` of one.
+        NotFoundError: It is outside the range of ids, so nothing can have it.
     """
-    number = _decimal(value)
+    number = value if type(value) is int else _decimal(value)
     if number is None:
         raise InvalidValueError(
             f"{reprlib.repr(value)} is no {kind} id: "
@@ -32,8 +31,6 @@ def identifier(kind: str, value: object) -> int:
 
 
 def _decimal(value: object) -> int | None:
-    if type(value) is int:
-        return value
     if isinstance(value, str) and value.isascii() and value.removeprefix("-").isdecimal():
         if len(value) > len(str(MAX_ID)):
             return MAX_ID + 1
@@ -41,28 +38,17 @@ def _decimal(value: object) -> int | None:
     return None
 
 
-def text(name: str, value: object) -> str:
-    """Return ``value`` if it is a ``str``."""
-    if not isinstance(value, str):
-        raise InvalidTypeError(f"{name} must be a str, not {type(value).__name__}")
-    return value
+def texts(**values: object) -> dict[str, str]:
+    """Return the values, by the names of their arguments, if each is a ``str``."""
+    for name, value in values.items():
+        if not isinstance(value, str):
+            raise InvalidTypeError(f"{name} must be a str, not {type(value).__name__}")
+    return values  # type: ignore[return-value] # the loop proves it
 
 
 def optional_text(name: str, value: object) -> str | None:
     """Return ``value`` if it is a ``str`` or None."""
-    return None if value is None else text(name, value)
-
-
-def json_object(name: str, value: object) -> WrittenJSON:
-    """Return ``value`` as it is now, written, if it is a ``dict`` that JSON can hold."""
-    if not isinstance(value, dict):
-        raise InvalidTypeError(f"{name} must be a dict, not {type(value).__name__}")
-    return WrittenJSON(dump_json(value))
-
-
-def json_value(value: object) -> WrittenJSON:
-    """Return ``value`` as it is now, written, if JSON can hold it; None is JSON's ``null``."""
-    return WrittenJSON(dump_json(value))
+    return None if value is None else texts(**{name: value})[name]
 
 
 def integer(name: str, value: object) -> int:

@@ -1,4 +1,4 @@
-"""Statements of blocks: one INSERT for each kind, and the histories that are read from them."""
+"""Queries of blocks: one INSERT for each kind, and the histories of a conversation."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -6,30 +6,31 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BindParameter,
-    Column,
-    ColumnElement,
     CompoundSelect,
     join,
+    literal_column,
     null,
     select,
     true,
     union_all,
 )
+from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql import bindparam
 
 from slack_agents_sqlalchemy.dialects import InsertSelect
+from slack_agents_sqlalchemy.errors import NotFoundError
 from slack_agents_sqlalchemy.identifiers import digest
 from slack_agents_sqlalchemy.models import Block, Conversation, Message
 from slack_agents_sqlalchemy.queries import arguments
 from slack_agents_sqlalchemy.queries.insert_select import insert_select
+from slack_agents_sqlalchemy.types.exact import write_object, write_value
 
-blocks, conversations, messages = Block.__table__, Conversation.__table__, Message.__table__
-
+type Rows = Sequence[Sequence[Any]]
 type Parameters = dict[str, Any]
 
 
 class Append(NamedTuple):
-    """A block to insert: how, and all its parameters but the id."""
+    """The insertion of a block, and the block's row without its id."""
 
     insertion: InsertSelect
     parameters: Parameters
@@ -45,31 +46,29 @@ _TOKENS = (
     "cache_read_input_tokens",
     "peak_single_call_input_tokens",
 )
-USAGE = ("model", "version", *_TOKENS, "estimated_cost_usd")
-"""What the content of a usage block holds."""
+_USAGE = ("model", "version", *_TOKENS, "estimated_cost_usd")
 
-
-_PARENT = {"conversation_id": messages.c.conversation_id, "message_id": messages.c.id}
+_PARENT = {"conversation_id": Message.conversation_id, "message_id": Message.id}
 
 
 def _insert(*columns: str) -> InsertSelect:
     return insert_select(
-        messages.c.id,
-        blocks,
+        Block,
+        parent=Message.id,
+        source=Message,
         copied=_PARENT,
         given=(*_COMMON, *columns),
-        source=messages,
     )
 
 
 def _insert_referring(reference: str, *columns: str) -> InsertSelect:
-    referred = blocks.alias("referred")
+    referred = Block.__table__.alias("referred")
     return insert_select(
-        messages.c.id,
-        blocks,
+        Block,
+        parent=Message.id,
+        source=join(Message.__table__, referred, referred.c.id == bindparam("referred_id")),
         copied=_PARENT | {reference: referred.c.id},
         given=(*_COMMON, *columns),
-        source=join(messages, referred, referred.c.id == bindparam("referred_id")),
     )
 
 
@@ -78,7 +77,7 @@ _INSERT_TEXT_OF_FILE = _insert_referring("source_file_id", "text")
 _INSERT_FILE = _insert(*_FILE)
 _INSERT_FILE_OF_TOOL = _insert_referring("tool_block_id", *_FILE)
 _INSERT_TOOL = _insert(*_TOOL)
-_INSERT_USAGE = _insert(*USAGE)
+_INSERT_USAGE = _insert(*_USAGE)
 
 
 def _block(message_id: int | str, block_type: str, *, in_history: bool) -> Parameters:
@@ -93,9 +92,9 @@ def _block(message_id: int | str, block_type: str, *, in_history: bool) -> Param
 def text(
     message_id: int | str, text: str, is_user: bool, source_file_id: int | str | None
 ) -> Append:
-    """Append what the user or the agent wrote, or what was read from the user's file."""
+    """Return the block of what the user or the agent wrote, or of what a user's file says."""
     parameters = _block(message_id, "user_text" if is_user else "text", in_history=True)
-    parameters["text"] = arguments.text("text", text)
+    parameters |= arguments.texts(text=text)
     if source_file_id is None:
         return Append(_INSERT_TEXT, parameters)
     parameters["referred_id"] = arguments.identifier("block", source_file_id)
@@ -111,18 +110,15 @@ def file(
     size_bytes: int,
     tool_block_id: int | str | None,
 ) -> Append:
-    """Append a file of the user's, or one that a tool made."""
-    written = arguments.json_object("content", content)
-    # The model's API takes an upload back only as an image block; the text of any other file is
-    # a block of its own.
+    """Return the block of a user's file, or of one that a tool made."""
+    written = write_object("content", content)
+    # The model's API accepts an upload only as an image block; the text of any other file is a
+    # block of its own.
     in_history = not is_user or content.get("type") == "image"
     parameters = _block(message_id, "user_file" if is_user else "file", in_history=in_history)
-    parameters |= {
-        "content": written,
-        "filename": arguments.text("filename", filename),
-        "mimetype": arguments.text("mimetype", mimetype),
-        "size_bytes": arguments.integer("size_bytes", size_bytes),
-    }
+    parameters |= arguments.texts(filename=filename, mimetype=mimetype)
+    parameters["content"] = written
+    parameters["size_bytes"] = arguments.integer("size_bytes", size_bytes)
     if tool_block_id is None:
         return Append(_INSERT_FILE, parameters)
     parameters["referred_id"] = arguments.identifier("block", tool_block_id)
@@ -137,16 +133,14 @@ def tool(
     tool_output: str,
     is_error: bool,
 ) -> Append:
-    """Append a tool call and its result; the input is any JSON value that the model wrote."""
+    """Return the block of a tool call and its result; the input is any JSON value."""
     parameters = _block(message_id, "tool_use", in_history=True)
-    parameters |= {
-        "tool_call_digest": digest(arguments.text("tool_call_id", tool_call_id)),
-        "tool_call_id": tool_call_id,
-        "tool_name": arguments.text("tool_name", tool_name),
-        "tool_input": arguments.json_value(tool_input),
-        "tool_output": arguments.text("tool_output", tool_output),
-        "is_error": bool(is_error),
-    }
+    parameters |= arguments.texts(
+        tool_call_id=tool_call_id, tool_name=tool_name, tool_output=tool_output
+    )
+    parameters["tool_call_digest"] = digest(tool_call_id=tool_call_id)
+    parameters["tool_input"] = write_value(tool_input)
+    parameters["is_error"] = bool(is_error)
     return Append(_INSERT_TOOL, parameters)
 
 
@@ -157,102 +151,223 @@ def usage(
     estimated_cost_usd: float | None,
     **tokens: int,
 ) -> Append:
-    """Append what an exchange cost."""
+    """Return the block of what an exchange cost."""
     parameters = _block(message_id, "usage", in_history=False)
-    parameters |= {
-        "model": arguments.text("model", model),
-        "version": arguments.text("version", version),
-        "estimated_cost_usd": arguments.optional_number("estimated_cost_usd", estimated_cost_usd),
-    }
+    parameters |= arguments.texts(model=model, version=version)
+    parameters["estimated_cost_usd"] = arguments.optional_number(
+        "estimated_cost_usd", estimated_cost_usd
+    )
     parameters |= {name: arguments.integer(name, tokens[name]) for name in _TOKENS}
     return Append(_INSERT_USAGE, parameters)
 
 
-FIND_MESSAGE = select(messages.c.id).where(messages.c.id == bindparam("parent_id"))
-
-GET_TOOL_CALL = (
-    select(
-        blocks.c.tool_name,
-        blocks.c.tool_input,
-        blocks.c.tool_output,
-        blocks.c.is_error,
-        blocks.c.id,
-    )
-    .where(blocks.c.tool_call_digest == bindparam("tool_call_digest"))
-    .order_by(blocks.c.id.desc())
-    .limit(1)
-)
-
-
-def tool_call(tool_call_id: str) -> Parameters:
-    """Find a tool call by the id that the model gave it."""
-    return {"tool_call_digest": digest(arguments.text("tool_call_id", tool_call_id))}
+FIND_MESSAGE = select(Message.id).where(Message.id == bindparam("parent_id"))
 
 
 def _history(
-    of_block: Sequence[Column[Any]],
-    of_message: Mapping[str, ColumnElement[Any]],
+    of_block: Sequence[InstrumentedAttribute[Any]],
+    of_message: Mapping[str, InstrumentedAttribute[Any]],
     *,
     only_in_history: bool,
 ) -> CompoundSelect[Any]:
-    """Build the statement that reads a conversation: a range of blocks, and one of messages.
+    """Return the statement that reads a conversation: a range of blocks, and one of messages.
 
-    A block's row has ``message_id`` and ``id``, a message's row ``message_id`` alone, and the
-    conversation's own row, which says that there is one, neither. Not a join: PostgreSQL, as long
-    as it has no statistics of the tables, reads the blocks again for every message. And not sorted:
-    that would carry the large columns along.
+    A row begins with ``message_id`` and ``id``. A message's row has 0 for the first, and the
+    conversation's own row, which says that it exists, 0 for both. So the sorted rows are the
+    conversation, the messages, and then the blocks of each message, all in order.
+
+    It is not a join: PostgreSQL, as long as it has no statistics of the tables, reads the blocks
+    again for every message. It is not sorted: the sort would carry the large columns along.
 
     Args:
         of_block: Columns of the blocks.
         of_message: Columns of the messages, by the block's column whose place they take: each
             column of a result costs time in every row, also where it is empty.
-        only_in_history: Leave out what the model does not see again.
+        only_in_history: Whether to leave out what the model does not see again.
     """
     wanted: BindParameter[int] = bindparam("conversation_id")
-    range_of_blocks = select(blocks.c.message_id, blocks.c.id, *of_block).where(
-        blocks.c.conversation_id == wanted
+    no_id: Any = literal_column("0", Block.id.type)
+    range_of_blocks = select(Block.message_id, Block.id, *of_block).where(
+        Block.conversation_id == wanted
     )
     if only_in_history:
-        range_of_blocks = range_of_blocks.where(blocks.c.in_history == true())
+        range_of_blocks = range_of_blocks.where(Block.in_history == true())
     range_of_messages = select(
-        messages.c.id, null(), *(of_message.get(column.name, null()) for column in of_block)
-    ).where(messages.c.conversation_id == wanted)
-    conversation = select(null(), null(), *(null() for _ in of_block)).where(
-        conversations.c.id == wanted
+        no_id, Message.id, *(of_message.get(column.key, null()) for column in of_block)
+    ).where(Message.conversation_id == wanted)
+    conversation = select(no_id, no_id, *(null() for _ in of_block)).where(
+        Conversation.id == wanted
     )
     return union_all(range_of_blocks, range_of_messages, conversation)
 
 
-_IDS = ("message_id", "id")
 _CONTENT = (
-    "block_type",
-    "text",
-    "tool_call_id",
-    "tool_name",
-    "tool_input",
-    "tool_output",
-    "is_error",
-    "content",
+    Block.block_type,
+    Block.text,
+    Block.tool_call_id,
+    Block.tool_name,
+    Block.tool_input,
+    Block.tool_output,
+    Block.is_error,
+    Block.content,
 )
-_DETAILS = ("created_at", "source_file_id", "filename", "mimetype", "size_bytes", *USAGE)
 
-EVERYTHING = (*_IDS, *_CONTENT, *_DETAILS)
-"""What a row of ``GET_EVERYTHING`` holds, in order; one of ``GET_HISTORY`` ends at ``content``."""
+GET_HISTORY = _history(_CONTENT, {}, only_in_history=True)
 
-GET_HISTORY = _history([blocks.c[name] for name in _CONTENT], {}, only_in_history=True)
+
+def history(conversation_id: int | str) -> Parameters:
+    """Return the parameters that select the messages and blocks of a conversation."""
+    return {"conversation_id": arguments.identifier("conversation", conversation_id)}
+
+
+def to_message_blocks(
+    conversation_id: int | str, rows: Rows
+) -> list[tuple[int | str, list[dict[str, Any]]]]:
+    """Return what the model will see of the rows of ``GET_HISTORY``: (message id, blocks) by id.
+
+    Raises:
+        NotFoundError: There is no conversation, not even its own row.
+    """
+    if not rows:
+        raise NotFoundError(f"there is no conversation {conversation_id}")
+    messages: dict[int | str, list[dict[str, Any]]] = {}
+    for (
+        message_id,
+        row_id,
+        block_type,
+        text,
+        tool_call_id,
+        tool_name,
+        tool_input,
+        tool_output,
+        is_error,
+        content,
+    ) in sorted(rows, key=tuple):
+        if not message_id:
+            if row_id:
+                messages[row_id] = []
+            continue
+        if text is not None:
+            shown = {"text": text}
+        elif tool_call_id is not None:
+            shown = {
+                "tool_call_id": tool_call_id,
+                "tool_name": tool_name,
+                "tool_input": tool_input,
+                "tool_output": tool_output,
+                "is_error": is_error,
+            }
+        else:
+            shown = content
+        messages[message_id].append({"block_type": block_type, "content": shown})
+    return list(messages.items())
+
 
 GET_EVERYTHING = _history(
-    [blocks.c[name] for name in (*_CONTENT, *_DETAILS)],
+    (
+        *_CONTENT,
+        Block.created_at,
+        Block.source_file_id,
+        Block.filename,
+        Block.mimetype,
+        Block.size_bytes,
+        Block.model,
+        Block.version,
+        Block.input_tokens,
+        Block.output_tokens,
+        Block.cache_creation_input_tokens,
+        Block.cache_read_input_tokens,
+        Block.peak_single_call_input_tokens,
+        Block.estimated_cost_usd,
+    ),
     {
-        "text": messages.c.user_id,
-        "tool_call_id": messages.c.user_name,
-        "tool_name": messages.c.user_handle,
-        "created_at": messages.c.created_at,
+        "text": Message.user_id,
+        "tool_call_id": Message.user_name,
+        "tool_name": Message.user_handle,
+        "created_at": Message.created_at,
     },
     only_in_history=False,
 )
 
 
-def history(conversation_id: int | str) -> Parameters:
-    """Find the messages and blocks of a conversation."""
-    return {"conversation_id": arguments.identifier("conversation", conversation_id)}
+def to_messages_with_blocks(conversation_id: int | str, rows: Rows) -> list[dict[str, Any]]:
+    """Return what an export wants of the rows of ``GET_EVERYTHING``: messages and blocks by id.
+
+    Raises:
+        NotFoundError: There is no conversation, not even its own row.
+    """
+    if not rows:
+        raise NotFoundError(f"there is no conversation {conversation_id}")
+    messages: dict[int, dict[str, Any]] = {}
+    for (
+        message_id,
+        row_id,
+        block_type,
+        text,
+        tool_call_id,
+        tool_name,
+        tool_input,
+        tool_output,
+        is_error,
+        content,
+        created_at,
+        source_file_id,
+        filename,
+        mimetype,
+        size_bytes,
+        model,
+        version,
+        input_tokens,
+        output_tokens,
+        cache_creation_input_tokens,
+        cache_read_input_tokens,
+        peak_single_call_input_tokens,
+        estimated_cost_usd,
+    ) in sorted(rows, key=tuple):
+        if not message_id:
+            if row_id:
+                messages[row_id] = {
+                    "id": row_id,
+                    "user_id": text,
+                    "user_name": tool_call_id,
+                    "user_handle": tool_name,
+                    "created_at": created_at,
+                    "blocks": [],
+                }
+            continue
+        block = {
+            "id": row_id,
+            "block_type": block_type,
+            "content": content,
+            "created_at": created_at,
+        }
+        if text is not None:
+            block["content"] = {"text": text}
+            block["source_file_id"] = source_file_id
+        elif tool_call_id is not None:
+            block["content"] = {
+                "tool_call_id": tool_call_id,
+                "tool_name": tool_name,
+                "tool_input": tool_input,
+                "tool_output": tool_output,
+                "is_error": is_error,
+            }
+        elif content is not None:
+            block["filename"] = filename
+            block["size_bytes"] = size_bytes
+            if block_type == "file":
+                content.setdefault("filename", filename)
+                content.setdefault("mimeType", mimetype or "application/octet-stream")
+        else:
+            block["content"] = {
+                "model": model,
+                "version": version,
+                "input_tokens": input_tokens,
+                "output_tokens": output_tokens,
+                "cache_creation_input_tokens": cache_creation_input_tokens,
+                "cache_read_input_tokens": cache_read_input_tokens,
+                "peak_single_call_input_tokens": peak_single_call_input_tokens,
+                "estimated_cost_usd": estimated_cost_usd,
+            }
+        messages[message_id]["blocks"].append(block)
+    return list(messages.values())

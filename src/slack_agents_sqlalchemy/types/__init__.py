@@ -1,1 +1,1 @@
-"""Column types that keep values exactly on every database."""
+"""Column types that store values exactly on every database."""

@@ -1,4 +1,4 @@
-"""Column types that keep text, JSON and time exactly, whatever the database does with them."""
+"""Column types that store text, JSON and times exactly on every database."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -13,15 +13,14 @@ from slack_agents_sqlalchemy.errors import InvalidTypeError
 from slack_agents_sqlalchemy.identifiers import DIGEST_LENGTH
 from slack_agents_sqlalchemy.types import exact
 
-# A plain type, so that a foreign key of a user's table, which takes it over, is plain too in the
-# migration that alembic writes. SQLite makes a column the row's own number only when its type says
-# exactly INTEGER.
+# A standard type: foreign keys of a user's tables copy it, and alembic writes it into migrations.
+# SQLite makes a column its ROWID only if its type is exactly INTEGER.
 Id = BigInteger().with_variant(Integer(), "sqlite")
-"""A 64-bit integer made by the client."""
+"""A 64-bit integer that the client generates."""
 
 
 class Digest(TypeDecorator[str]):
-    """The digest of a key: ASCII of fixed length, compared byte by byte."""
+    """The digest of a key: ASCII text of fixed length, compared byte by byte."""
 
     impl = String(DIGEST_LENGTH)
     cache_ok = True
@@ -33,8 +32,8 @@ class Digest(TypeDecorator[str]):
 class ExactText(TypeDecorator[str]):
     """Text of any length and content, in the database's largest text type.
 
-    Readable by any tool; only text that the database could not hold (NUL, lone surrogates) is
-    stored in an escaped form.
+    Other tools can read it. Only the characters that a database cannot store (NUL, lone surrogates)
+    are escaped.
     """
 
     impl = Text
@@ -63,22 +62,22 @@ _COMPARES_VALUES = (
 
 
 class _JSONComparator(TypeDecorator.Comparator[Any], Text.Comparator[Any]):
-    """What SQL can do with JSON that is stored as text."""
+    """The operators of JSON that is stored as text."""
 
     def operate(self, op: Any, *other: Any, **kwargs: Any) -> ColumnElement[Any]:
         if op is operators.getitem:
             raise InvalidTypeError(
-                f"{self.expr} is JSON that is stored as text, into which SQL cannot look: select "
-                "the rows and read the value in Python, or narrow them down by their text first, "
-                f"as in {self.expr}.contains('…')"
+                f"{self.expr} is JSON that is stored as text, and SQL cannot read its fields: "
+                "select the rows and read the value in Python, or select fewer rows by their text "
+                f"first, as in {self.expr}.contains('…')"
             )
         return super().operate(op, *other, **kwargs)
 
 
 class ExactJSON(TypeDecorator[Any]):
-    """A JSON value kept as text: key order, big integers and NUL survive, unlike in JSONB.
+    """A JSON value that is stored as text, which keeps key order, big integers and NUL.
 
-    JSON's ``null`` is a text too; NULL is where there is no value.
+    JSON's ``null`` is a text; NULL means that there is no value.
     """
 
     impl = Text
@@ -89,7 +88,7 @@ class ExactJSON(TypeDecorator[Any]):
         return adapter_for(dialect.name).large_text_type(dialect)
 
     def coerce_compared_value(self, op: Any, value: object) -> TypeEngine[Any]:
-        return self if op in _COMPARES_VALUES else Text()  # LIKE and its kin see the text
+        return self if op in _COMPARES_VALUES else Text()  # LIKE compares the text
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
         if isinstance(value, exact.WrittenJSON):
@@ -101,10 +100,9 @@ class ExactJSON(TypeDecorator[Any]):
 
 
 class UTCDateTime(TypeDecorator[datetime]):
-    """A point in time with microseconds, aware and in UTC on the Python side.
+    """An aware UTC time with microseconds.
 
-    Where the database has a type that keeps microseconds it is used; on an unknown database the
-    column counts microseconds since 1970.
+    On an unknown dialect the column is an integer: microseconds since 1970.
     """
 
     impl = DateTime
@@ -113,10 +111,13 @@ class UTCDateTime(TypeDecorator[datetime]):
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         return adapter_for(dialect.name).timestamp.column_type()
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | int | None:
         if value is None:
             return None
-        return adapter_for(dialect.name).timestamp.to_database(value.astimezone(UTC))
+        stored: datetime | int = adapter_for(dialect.name).timestamp.to_database(
+            value.astimezone(UTC)
+        )
+        return stored
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         if value is None:

@@ -1,4 +1,4 @@
-"""Text and JSON to what any database keeps unchanged, and back: what goes in comes out."""
+"""Encode text and JSON as text that every database stores unchanged, and decode it."""
 
 import json
 import math
@@ -13,40 +13,40 @@ import orjson
 
 from slack_agents_sqlalchemy.errors import InvalidTypeError, InvalidValueError
 
-# Text is stored as it is, but for the characters that a database may not hold (NUL, surrogates)
+# Text is stored unchanged, except for the characters that a database cannot store (NUL, surrogates)
 # and the mark itself: each becomes the mark and its four hexadecimal digits.
-# U+FDD0 is a code point that Unicode reserves for internal use: no text in interchange has it.
+# The mark is U+FDD0, which Unicode reserves for internal use: exchanged text does not contain it.
 _MARK = "\ufdd0"
 _TO_MARK = re.compile(f"[\0{_MARK}\ud800-\udfff]")
 _MARKED = re.compile(f"{_MARK}([0-9a-f]{{4}})")
 
-MARKED_EMPTY_TEXT = _MARK  # without digits it stands for nothing else
-"""The empty text, for a database that takes it for NULL."""
+MARKED_EMPTY_TEXT = _MARK  # a mark without digits has no other meaning
+"""The stored form of an empty text, for a database that stores it as NULL."""
 
-# JSON that orjson cannot write or read exactly begins with a space, which JSON ignores.
+# A leading space, which JSON ignores, marks JSON that orjson cannot write or read exactly.
 _STDLIB_MARK = " "
 
-_EXPONENT = re.compile(rb"\de[-+\d]")  # of a number, which the two write differently
+_EXPONENT = re.compile(rb"\de[-+\d]")  # of a number: json and orjson write it differently
 
-# Below every limit of the libraries that write, read and show JSON, and of Python's stack.
+# Lower than the limits of json, of orjson and of Python's stack.
 _MAX_DEPTH = 500
 
 
 def encode_text(text: str) -> str:
-    """Return ``text`` as a database can hold it: itself, but for the few characters marked.
+    """Return the stored form of a text.
 
     Raises:
-        InvalidTypeError: It is no ``str``.
+        InvalidTypeError: The text is no ``str``.
     """
     if not isinstance(text, str):
         raise InvalidTypeError(f"text must be a str, not {type(text).__name__}")
-    if "\0" in text or has_mark(text) or not (text.isascii() or _is_unicode(text)):
+    if "\0" in text or _MARK in text or not (text.isascii() or _is_unicode(text)):
         return _TO_MARK.sub(lambda found: f"{_MARK}{ord(found[0]):04x}", text)
     return text
 
 
 def decode_text(stored: str) -> str:
-    """Return the text that :func:`encode_text` was given."""
+    """Return the text for its stored form; the inverse of :func:`encode_text`."""
     if _MARK in stored:
         if stored == MARKED_EMPTY_TEXT:
             return ""
@@ -56,13 +56,13 @@ def decode_text(stored: str) -> str:
 
 def decode_texts(column: Sequence[str | None]) -> Sequence[str | None]:
     """Return the texts of a column, read as by :func:`decode_text`; None stays."""
-    if any(map(contains, filter(None, column), repeat(_MARK))):  # one look in C at most columns
+    if any(map(contains, filter(None, column), repeat(_MARK))):  # one search in C for most columns
         return [None if it is None else decode_text(it) for it in column]
     return column
 
 
 def has_mark(text: str) -> bool:
-    """Return whether the text holds the character that stands for itself nowhere."""
+    """Return whether the text contains the mark, which is always escaped."""
     return _MARK in text
 
 
@@ -75,19 +75,31 @@ def _is_unicode(text: str) -> bool:
 
 
 class WrittenJSON(NamedTuple):
-    """A JSON value that is written already, so that nobody changes it while its call waits."""
+    """The text of a JSON value, encoded before the call waits: later changes have no effect."""
 
     text: str
 
 
-def dump_json(value: object) -> str:
-    """Write a JSON value as compact text that :func:`load_json` reads back equal.
+def write_object(name: str, value: object) -> WrittenJSON:
+    """Return ``value`` as it is now, written, if it is a ``dict`` that JSON can hold."""
+    if not isinstance(value, dict):
+        raise InvalidTypeError(f"{name} must be a dict, not {type(value).__name__}")
+    return WrittenJSON(dump_json(value))
 
-    Keys keep their order, integers of any size and floats their exact value.
+
+def write_value(value: object) -> WrittenJSON:
+    """Return ``value`` as it is now, written, if JSON can hold it; None is JSON's ``null``."""
+    return WrittenJSON(dump_json(value))
+
+
+def dump_json(value: object) -> str:
+    """Return the stored form of a JSON value: compact text.
+
+    It keeps the order of keys, integers of any size and the exact value of floats.
 
     Raises:
-        InvalidValueError: It holds something that JSON cannot (NaN, bytes, a cycle, a key that is
-            no ``str`` …), or is nested deeper than 500 levels.
+        InvalidValueError: The value contains what JSON cannot represent (NaN, bytes, a cycle, a key
+            that is no ``str`` …), or is nested deeper than 500 levels.
     """
     _require_json(value, _MAX_DEPTH)
     try:
@@ -96,13 +108,13 @@ def dump_json(value: object) -> str:
         pass
     try:
         written = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-    except ValueError as exc:  # an integer of more digits than Python converts to text
+    except ValueError as exc:  # an integer with more digits than Python converts to text
         raise InvalidValueError(f"the value cannot be written as JSON: {exc}") from exc
     return _STDLIB_MARK + encode_text(written)
 
 
 def load_json(stored: str) -> Any:
-    """Return the value that :func:`dump_json` was given."""
+    """Return the JSON value for its stored form; the inverse of :func:`dump_json`."""
     if stored.startswith(_STDLIB_MARK):
         return json.loads(decode_text(stored))
     return orjson.loads(stored)
@@ -110,11 +122,12 @@ def load_json(stored: str) -> Any:
 
 def load_jsons(column: Sequence[str | None]) -> Sequence[Any]:
     """Return the values of a column, read as by :func:`load_json`; None stays."""
-    return [None if it is None else load_json(it) for it in column]
+    read, mark = orjson.loads, _STDLIB_MARK
+    return [None if it is None else read(it) if it[0] != mark else load_json(it) for it in column]
 
 
 def show_json(value: object) -> str:
-    """Write JSON for people, as ``json.dumps`` does: indented by 2, letters as they are."""
+    """Return a JSON value as readable text: indented by 2, without escaped letters."""
     with suppress(TypeError):  # an integer beyond 64 bits, or a lone surrogate
         shown = orjson.dumps(value, option=orjson.OPT_INDENT_2)
         if not _EXPONENT.search(shown):
@@ -123,7 +136,7 @@ def show_json(value: object) -> str:
 
 
 def _require_json(node: object, levels_left: int) -> None:
-    """Raise for what orjson would bend silently (NaN, UUID, dataclasses) or refuse."""
+    """Raise for a value that orjson would change silently (NaN, UUID, dataclasses) or refuse."""
     if node is None or isinstance(node, str | int):
         return
     if levels_left == 0:
@@ -139,14 +152,14 @@ def _require_json(node: object, levels_left: int) -> None:
         for child in node:
             _require_json(child, levels_left - 1)
     elif not isinstance(node, float):
-        # What it holds is not shown: it may be a secret.
+        # The value is not shown: it may be a secret.
         raise InvalidValueError(f"JSON has no {type(node).__name__}: it cannot be stored")
     elif not math.isfinite(node):
         raise InvalidValueError(f"JSON has no {node}: it cannot be stored exactly")
 
 
 def json_equal(left: object, right: object) -> bool:
-    """Compare two JSON values as JSON does: ``1`` equals ``1.0``, ``true`` is not ``1``."""
+    """Return whether two JSON values are equal: ``1`` equals ``1.0``, ``true`` is not ``1``."""
     pairs = [(left, right)]
     while pairs:
         one, other = pairs.pop()
