@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ from typer.testing import CliRunner
 
 from slack_agents_sqlalchemy import ConfigurationError, DatabaseUnavailableError, Provider
 from slack_agents_sqlalchemy.cli.app import app
+from tests.support.modes import modes, umask
 
 drivers = pytest.mark.parametrize("driver", ["sqlite", "sqlite+aiosqlite"])
 
@@ -45,19 +43,6 @@ IN_MEMORY = [
     "sqlite:///file:/name?vfs=memdb&uri=true",
     "sqlite:///file:?uri=true",
 ]
-
-
-@contextmanager
-def umask(mask: int) -> Iterator[None]:
-    before = os.umask(mask)
-    try:
-        yield
-    finally:
-        os.umask(before)
-
-
-def modes(folder: Path) -> dict[str, int]:
-    return {file.name: file.stat().st_mode & 0o777 for file in folder.iterdir()}
 
 
 @pytest.fixture

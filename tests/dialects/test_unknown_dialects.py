@@ -13,6 +13,7 @@ from sqlalchemy import Engine, create_engine, event, inspect, make_url, text
 
 from slack_agents_sqlalchemy import Provider, UnsupportedDatabaseError
 from slack_agents_sqlalchemy.models import TABLE_PREFIX, VERSION_TABLE, metadata
+from tests.support.simultaneous import run_at_once
 from tests.support.sql import run, synchronous
 from tests.support.unknown_dialects import register
 
@@ -54,26 +55,7 @@ def table_names(url: str) -> list[str]:
 @pytest.mark.durable
 def test_processes_that_start_at_once_without_a_lock_all_start(fresh_url: str):
     url = plain(fresh_url)
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", INITIALIZE_ON_SIGNAL, url, str(number)],
-            cwd=CHECKOUT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(5)
-    ]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    ended = [process.communicate(timeout=120) for process in processes]
-    assert [process.returncode for process in processes] == [0] * 5, ended
+    run_at_once(INITIALIZE_ON_SIGNAL, *((url, str(number)) for number in range(5)))
 
     async def started() -> int:
         provider = Provider(url=url, migrate="verify")

@@ -28,6 +28,7 @@ from slack_agents_sqlalchemy import (
 )
 from slack_agents_sqlalchemy.cli.app import app
 from tests.conftest import NewProvider
+from tests.support.modes import modes, umask
 from tests.support.soak.runs import judge, opened, ours
 from tests.support.soak.tally import Tally
 from tests.support.soak.writers import Writers
@@ -81,19 +82,6 @@ async def test_the_option_synchronous_holds_in_a_new_file_and_in_one_that_is_the
         found = await scalar(storage, "PRAGMA synchronous")
         await storage.close()
         assert found == level
-
-
-@contextmanager
-def umask(mask: int) -> Iterator[None]:
-    before = os.umask(mask)
-    try:
-        yield
-    finally:
-        os.umask(before)
-
-
-def modes(folder: Path) -> dict[str, int]:
-    return {file.name: file.stat().st_mode & 0o777 for file in folder.iterdir() if file.is_file()}
 
 
 @drivers

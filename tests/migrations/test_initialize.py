@@ -28,6 +28,7 @@ from tests.command_line.interrupting import locked_file, migration_lock
 from tests.conftest import NewProvider
 from tests.migrations.schema import describe_schema, run_on, table_names
 from tests.support import sql
+from tests.support.simultaneous import run_at_once
 from tests.support.sql import synchronous
 
 durable = pytest.mark.durable
@@ -95,26 +96,8 @@ def statements() -> Iterator[list[str]]:
 
 @durable
 async def test_eight_processes_start_at_once_on_an_empty_database(fresh_url: str):
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", INITIALIZE_ON_SIGNAL, fresh_url, str(number)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(8)
-    ]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    for process in processes:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors
+    arguments = [(fresh_url, str(number)) for number in range(8)]
+    for errors in run_at_once(INITIALIZE_ON_SIGNAL, *arguments):
         # A process that waits for long logs it.
         assert [line for line in errors.splitlines() if not line.startswith("waiting for")] == []
     provider = Provider(url=fresh_url, migrate="verify")

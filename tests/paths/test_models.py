@@ -22,6 +22,7 @@ from slack_agents_sqlalchemy.models import (
     ToolCall,
     Usage,
 )
+from tests.support.sql import run
 
 PLAIN = {str: String, bool: Boolean}
 MODELS = [mapper.class_ for mapper in Base.registry.mappers if not mapper.inherits]
@@ -67,7 +68,7 @@ async def test_what_the_agents_cost_is_a_query_of_the_models(storage: Provider):
         .join(Conversation, Conversation.id == Usage.conversation_id)
         .group_by(Conversation.agent_name, Message.user_handle, Usage.model)
     )
-    rows = await storage._database.run(lambda connection: connection.execute(costs).all())
+    rows = await run(storage, lambda connection: connection.execute(costs).all())
     assert [tuple(row) for row in rows] == [("agent", "ada", "a-model", 20, 0.75)]
 
 
@@ -89,7 +90,7 @@ async def test_the_input_null_of_a_tool_call_is_not_null_in_sql(storage: Provide
             empty = select(func.count()).where(Block.tool_input.is_(None))
             return [call.tool_input for call in calls], session.scalar(empty)
 
-    inputs, without_input = await storage._database.run(load)
+    inputs, without_input = await run(storage, load)
     assert inputs == [{"q": "\0"}, None]
     assert without_input == 2  # the blocks of usage
 
@@ -102,7 +103,7 @@ async def test_an_entity_has_the_kind_and_the_values_of_what_was_stored(storage:
             blocks = select(Block).where(Block.conversation_id == conversation).order_by(Block.id)
             return list(session.scalars(blocks))
 
-    call, *usage = await storage._database.run(load)
+    call, *usage = await run(storage, load)
     assert isinstance(call, ToolCall)
     assert (call.tool_input, call.tool_output, call.is_error) == ({"q": "\0"}, "found", False)
     assert [type(block) for block in usage] == [Usage, Usage]
@@ -131,7 +132,7 @@ async def test_an_entity_shows_which_row_it_is_without_secrets_and_long_texts(st
                 for entity in session.scalars(select(mapper.class_))
             ]
 
-    shown = await storage._database.run(show)
+    shown = await run(storage, show)
     assert len(shown) == 13
     assert not [text for text in shown if secret in text or len(text) > 300]
     for expected in (
@@ -159,7 +160,7 @@ async def test_an_entity_shows_only_what_is_loaded(storage: Provider):
             session.expunge(entity)
             return [expired, repr(entity), repr(Conversation(agent_name="new"))]
 
-    expired, detached, new = await storage._database.run(load)
+    expired, detached, new = await run(storage, load)
     assert expired == "Conversation()"
     assert detached == f"Conversation(id={conversation})"
     assert new == "Conversation(agent_name='new')"

@@ -26,6 +26,7 @@ from sqlalchemy.orm import Session
 from slack_agents_sqlalchemy import InvalidTypeError, Provider
 from slack_agents_sqlalchemy.models import Block, ListItem, ToolCall
 from slack_agents_sqlalchemy.testing.plugin import NewProvider
+from tests.support.sql import run
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "own-tables.md"
 RATINGS, ENVIRONMENT, QUERY = re.findall(
@@ -128,7 +129,7 @@ async def test_rows_are_narrowed_down_by_the_text_of_their_json(storage: Provide
         with Session(connection) as session:
             return sorted(example["queries_of_orders"](session))
 
-    found = await storage._database.run(ask)
+    found = await run(storage, ask)
     assert found == ["DELETE FROM orders", "SELECT * FROM orders"]
 
 
@@ -149,8 +150,8 @@ async def test_json_is_compared_as_a_value_and_matched_as_text(
     storage: Provider, condition: Any, count: int
 ):
     await tell(storage)
-    found = await storage._database.run(
-        lambda connection: connection.execute(select(ToolCall.id).where(condition)).all()
+    found = await run(
+        storage, lambda connection: connection.execute(select(ToolCall.id).where(condition)).all()
     )
     assert len(found) == count
 
@@ -164,9 +165,7 @@ async def test_the_json_functions_of_a_database_work_on_the_text(storage: Provid
         value = type_coerce(ToolCall.tool_input, JSON)
     sql = value["sql"].as_string()
     statement = select(sql).where(sql.contains("orders")).order_by(sql)
-    rows = await storage._database.run(
-        lambda connection: connection.execute(statement).scalars().all()
-    )
+    rows = await run(storage, lambda connection: connection.execute(statement).scalars().all())
     assert rows == ["DELETE FROM orders", "SELECT * FROM orders"]
 
 

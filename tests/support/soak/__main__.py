@@ -243,7 +243,7 @@ def main(
         raise typer.Exit(1)
 
 
-_HEADINGS = {"duplicated": "dupl.", "stored_all_the_same": "stored", "longest": "longest, s"}
+_HEADINGS = {"duplicated": "dupl.", "longest": "longest, s"}
 
 
 def table(results: Sequence[Result]) -> Table:

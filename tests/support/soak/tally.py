@@ -29,7 +29,7 @@ class Tally:
         leaked: Connections that were not given back, and transactions that stayed open.
         hung: Calls that did not end.
         errors: That reached a caller.
-        stored_all_the_same: Writes that are stored although their call raised an error.
+        stored_despite_error: Writes that are stored although their call raised an error.
         longest: Seconds of the call that took longest.
     """
 
@@ -40,7 +40,7 @@ class Tally:
     leaked: int = 0
     hung: int = 0
     errors: int = 0
-    stored_all_the_same: int = 0
+    stored_despite_error: int = 0
     longest: float = 0.0
 
     @property
@@ -115,7 +115,7 @@ def _compare(
             counts.lost += not is_there
             counts.corrupted += is_there and note.get("id", ids[write]) != ids[write]
         elif "error" in note:
-            counts.stored_all_the_same += is_there
+            counts.stored_despite_error += is_there
         if "answered" not in note:
             gave_up.add(write)
     for rows in stored:
