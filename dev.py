@@ -39,7 +39,7 @@ COMMANDS = {
     "docs": [["mkdocs", "build", "--strict"]],
     "wheel": [["uv", "build", "--wheel"]],
 }
-GROUPS = {"test": ["dev", "bench"], "bench": ["dev", "bench"], "docs": ["docs"]}
+GROUPS = {name: ["dev", "bench"] for name in ("lint", "test", "bench")} | {"docs": ["docs"]}
 
 
 def main(task: str = "--help", *further: str) -> int:
