@@ -164,7 +164,7 @@ async def test_another_encoding_among_the_connect_arguments_is_refused(
 async def test_a_session_that_the_server_ends_for_its_idleness_is_replaced(
     fresh_url: str, driver: str
 ):
-    set_for_database(fresh_url, {"idle_session_timeout": "50ms"})
+    set_for_database(fresh_url, {"idle_session_timeout": "1s"})
     storage = Provider(url=make_url(fresh_url).set(drivername=f"postgresql+{driver}"))
     await storage.initialize()
     name = make_url(fresh_url).database

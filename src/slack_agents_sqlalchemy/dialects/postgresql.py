@@ -40,6 +40,10 @@ from slack_agents_sqlalchemy.errors import (
 
 _LOCK_KEY = 0x51AC_A6E7_5A1C_0DB1 >> 1  # an arbitrary number; every release uses the same
 _TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(:key)")
+_TERMINATE = text(
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE pid = :pid AND usename = current_user AND datname = current_database()"
+)
 _LOCK_POLL = 0.05  # seconds
 _FEATURE_NOT_SUPPORTED = "0A000"
 
@@ -281,7 +285,11 @@ class PostgreSQL(DialectAdapter):
         self, driver_connection: Any, connect: Callable[[], AbstractContextManager[Connection]]
     ) -> None:
         if type(driver_connection).__module__.startswith("psycopg2"):
-            driver_connection.cancel()  # asyncio drivers do so when their task is cancelled
+            driver_connection.cancel()
+        elif type(driver_connection).__module__.startswith("asyncpg"):
+            # asyncpg has requested it, which the server ignores where it came before the statement.
+            with connect() as connection:
+                connection.execute(_TERMINATE, {"pid": driver_connection.get_server_pid()})
 
     def driver_calls(self, driver: str) -> AsyncpgCalls | None:
         return AsyncpgCalls() if driver == "asyncpg" else None

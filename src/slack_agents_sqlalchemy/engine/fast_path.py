@@ -8,6 +8,7 @@ types and SQL stay SQLAlchemy's, and so do the errors. Everything works without 
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, NamedTuple, cast
 
 from sqlalchemy import Executable, Float
@@ -23,7 +24,7 @@ from slack_agents_sqlalchemy.types.columns import ExactJSON, ExactText, UTCDateT
 type Row = Sequence[Any]
 """The values of a row, in the order of the statement's columns."""
 
-type _Column = Sequence[Any]
+type _Column = Sequence[Any]  # a tuple or a list
 type ReadTime = Callable[[Any], datetime] | None
 
 _FEW = 2  # rows that are not worth turning into columns
@@ -59,8 +60,7 @@ class Prepared:
         self.sql: str = str(compiled)
         self._defaults: dict[str, Any] = compiled.params
         self._writers = [
-            (name, compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect))
-            for name in compiled.positiontup
+            (name, _writer(compiled.binds[name].type, dialect)) for name in compiled.positiontup
         ]
         self._readers = [
             (position, reader)
@@ -72,7 +72,8 @@ class Prepared:
         """Return the values in the driver's order, as the columns' types write them."""
         values = {**self._defaults, **parameters}
         return [
-            values[name] if write is None else write(values[name]) for name, write in self._writers
+            value if (value := values[name]) is None or write is None else write(value)
+            for name, write in self._writers
         ]
 
     def fetch(self, connection: Any, parameters: Mapping[str, Any]) -> Sequence[Row]:
@@ -96,7 +97,8 @@ class Prepared:
             return [self._read(row) for row in raw]
         columns: list[_Column] = list(zip(*raw, strict=True))
         for position, reader in self._readers:
-            columns[position] = reader.column(columns[position])
+            if columns[position].count(None) < len(raw):  # most columns of blocks are empty
+                columns[position] = reader.column(columns[position])
         return list(zip(*columns, strict=True))
 
     def _read(self, row: Sequence[Any]) -> Row:
@@ -105,6 +107,19 @@ class Prepared:
             if (value := values[position]) is not None:
                 values[position] = reader.value(value)
         return values
+
+
+def _writer(column_type: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
+    """Return how a column's type writes a value, without the calls of a ``TypeDecorator``."""
+    if isinstance(column_type, ExactText):
+        return exact.encode_text
+    if isinstance(column_type, ExactJSON):
+        return attrgetter("text")  # of WrittenJSON
+    if isinstance(
+        column_type, UTCDateTime
+    ):  # the values are in UTC, which the dialect's type keeps
+        column_type = column_type.load_dialect_impl(dialect)
+    return column_type.dialect_impl(dialect).bind_processor(dialect)
 
 
 def _reader(column_type: TypeEngine[Any], dialect: Dialect, read_time: ReadTime) -> _Reader | None:

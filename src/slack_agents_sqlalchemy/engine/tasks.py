@@ -15,6 +15,7 @@ from slack_agents_sqlalchemy.engine.fast_path import FastPath, Prepared, Row
 from slack_agents_sqlalchemy.engine.pool import Pool
 from slack_agents_sqlalchemy.engine.transport import (
     CLOSE_TIMEOUT,
+    GRACE,
     Outcome,
     Parameters,
     executing,
@@ -89,11 +90,10 @@ class AsyncioTransport:
             await asyncio.wait((task,))
         except asyncio.CancelledError:
             self._keep(task, writes=writes)
-            if not self._has_single_connection:
-                task.cancel()
-                raise
-            self._keep(loop.create_task(self._interrupt(task)))
-            if loop.time() < deadline or not await settles(task):
+            is_late = loop.time() >= deadline
+            interrupting = loop.create_task(self._interrupt(task, 0 if is_late else GRACE))
+            self._keep(interrupting)
+            if not (is_late and self._has_single_connection and await settles(task)):
                 raise
         return task.result().get()
 
@@ -164,10 +164,14 @@ class AsyncioTransport:
         if self._has_single_connection:
             self._connection = driver_connection
 
-    async def _interrupt(self, task: asyncio.Task[Any]) -> None:
-        """End what a call runs on the single connection, where the call still runs."""
-        if not task.done() and self._connection is not None:
-            await greenlet_spawn(self._pool.interrupt, self._connection)
+    async def _interrupt(self, task: asyncio.Task[Any], delay: float) -> None:
+        """End a call that was given up, unless it ends by itself within some seconds."""
+        while not (await asyncio.wait((task,), timeout=delay))[0]:
+            delay = GRACE
+            if not self._has_single_connection:
+                task.cancel()
+            elif self._connection is not None:
+                await greenlet_spawn(self._pool.interrupt, self._connection)
 
     async def _enter(self) -> None:
         """Wait for the writes that were given up, and for a slot."""

@@ -18,6 +18,7 @@ from slack_agents_sqlalchemy.engine.pool import Pool
 from slack_agents_sqlalchemy.engine.single_connection import SingleConnection
 from slack_agents_sqlalchemy.engine.transport import (
     CLOSE_TIMEOUT,
+    GRACE,
     Outcome,
     Parameters,
     executing,
@@ -39,14 +40,15 @@ class _Job[T](Outcome[T]):
 
     Attributes:
         ended: Is done when the function has ended; on the event loop.
+        is_given_up: Whether the caller does not wait any more; the function is not begun then.
     """
 
     __slots__ = (
         "_connection",
         "_function",
-        "_is_given_up",
         "_lock",
         "ended",
+        "is_given_up",
         "loop",
         "shares_commit",
         "writes",
@@ -67,7 +69,7 @@ class _Job[T](Outcome[T]):
         self.shares_commit = shares_commit
         self._function = function
         self._connection: Any = None  # the driver connection, while the function uses one
-        self._is_given_up = False
+        self.is_given_up = False
         self._lock = threading.Lock()  # protects these two
 
     def perform(self) -> None:
@@ -86,14 +88,13 @@ class _Job[T](Outcome[T]):
         """
         with self._lock:
             self._connection = connection
-            if self._is_given_up and connection is not None:
+            if self.is_given_up and connection is not None:
                 self._connection = None
                 raise asyncio.CancelledError
 
     def interrupt(self, interrupt: Callable[[Any], None]) -> None:
-        """End what the function runs on its connection, and keep it from running more."""
+        """End what the function runs on its connection."""
         with self._lock:
-            self._is_given_up = True
             if self._connection is not None:
                 interrupt(self._connection)
 
@@ -113,6 +114,7 @@ class ThreadTransport:
         self._single = single
         self._given_up: set[asyncio.Future[None]] = set()  # kept until they have ended
         self._given_up_writes: set[asyncio.Future[None]] = set()
+        self._interrupting: set[asyncio.Task[None]] = set()
         self._running: set[_Job[Any]] = set()
         self._jobs: SimpleQueue[_Job[Any] | None] = SimpleQueue()
         self._threads = [
@@ -176,21 +178,30 @@ class ThreadTransport:
         try:
             await job.ended
         except asyncio.CancelledError:
-            if job.ended.cancelled():  # it has not ended
-                self._give_up(job)
             is_late = job.loop.time() >= deadline
+            if job.ended.cancelled():  # it has not ended
+                self._give_up(job, 0 if is_late else GRACE)
             if not (is_late and self._single is not None and await settles(job.ended)):
                 raise
         return job.get() if job.error is not None else job.value  # type: ignore[return-value] # None only where T has it
 
-    def _give_up(self, job: _Job[Any]) -> None:
-        """Interrupt a job, and keep it until it has ended."""
+    def _give_up(self, job: _Job[Any], delay: float) -> None:
+        """Keep a job until it has ended, and interrupt it after some seconds."""
+        job.is_given_up = True
         job.ended = job.loop.create_future()
         for kept in (self._given_up, self._given_up_writes) if job.writes else (self._given_up,):
             kept.add(job.ended)
             job.ended.add_done_callback(kept.discard)
-        # In a thread: a request to the server takes time.
-        threading.Thread(target=job.interrupt, args=(self._pool.interrupt,), daemon=True).start()
+        interrupting = job.loop.create_task(self._interrupt(job, delay))
+        self._interrupting.add(interrupting)
+        interrupting.add_done_callback(self._interrupting.discard)
+
+    async def _interrupt(self, job: _Job[Any], delay: float) -> None:
+        """End a job that was given up, unless it ends by itself within some seconds."""
+        while not (await asyncio.wait((job.ended,), timeout=delay))[0]:
+            delay = GRACE  # a statement that was not sent yet is not interrupted
+            # In a thread: a request to the server takes time.
+            await asyncio.to_thread(job.interrupt, self._pool.interrupt)
 
     # On a worker thread
 

@@ -24,6 +24,7 @@ from sqlalchemy.engine import Connection
 
 from slack_agents_sqlalchemy.engine.fast_path import Row
 
+GRACE = 1.0  # seconds until a call that was given up is interrupted: most end before
 CLOSE_TIMEOUT = 1.0  # seconds for closing the connections, at least
 _SETTLE_TIMEOUT = 10.0  # seconds for a local file, whose driver always tells how a call ended
 

@@ -3,10 +3,11 @@
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import repeat
 from operator import contains
+from types import NoneType
 from typing import Any, NamedTuple
 
 import orjson
@@ -28,7 +29,9 @@ _STDLIB_MARK = " "
 
 _EXPONENT = re.compile(rb"\de[-+\d]")  # of a number: json and orjson write it differently
 
-# Lower than the limits of json, of orjson and of Python's stack.
+_SCALARS = (str, int, NoneType)  # int includes bool; a float may be NaN
+
+# Below every limit of the libraries that write, read and show JSON, and of Python's stack.
 _MAX_DEPTH = 500
 
 
@@ -101,7 +104,8 @@ def dump_json(value: object) -> str:
         InvalidValueError: The value contains what JSON cannot represent (NaN, bytes, a cycle, a key
             that is no ``str`` …), or is nested deeper than 500 levels.
     """
-    _require_json(value, _MAX_DEPTH)
+    if not isinstance(value, _SCALARS):
+        _require_json(value, _MAX_DEPTH)
     try:
         return orjson.dumps(value).decode()
     except TypeError:  # an integer beyond 64 bits, or a lone surrogate
@@ -136,26 +140,32 @@ def show_json(value: object) -> str:
 
 
 def _require_json(node: object, levels_left: int) -> None:
-    """Raise for a value that orjson would change silently (NaN, UUID, dataclasses) or refuse."""
-    if node is None or isinstance(node, str | int):
-        return
+    """Raise for what orjson changes silently (NaN, UUID, dataclasses) or refuses.
+
+    Args:
+        node: None of ``_SCALARS``, which need no call.
+        levels_left: How deep it may be nested.
+    """
     if levels_left == 0:
         raise InvalidValueError(
             f"the value is nested deeper than {_MAX_DEPTH} levels, or contains itself"
         )
+    children: Iterable[object] = ()
     if isinstance(node, dict):
-        for key, child in node.items():
+        for key in node:
             if not isinstance(key, str):
                 raise InvalidValueError(f"a key in JSON is text, not {type(key).__name__}")
-            _require_json(child, levels_left - 1)
+        children = node.values()
     elif isinstance(node, list | tuple):
-        for child in node:
-            _require_json(child, levels_left - 1)
+        children = node
     elif not isinstance(node, float):
         # The value is not shown: it may be a secret.
         raise InvalidValueError(f"JSON has no {type(node).__name__}: it cannot be stored")
     elif not math.isfinite(node):
         raise InvalidValueError(f"JSON has no {node}: it cannot be stored exactly")
+    for child in children:
+        if not isinstance(child, _SCALARS):
+            _require_json(child, levels_left - 1)
 
 
 def json_equal(left: object, right: object) -> bool:
