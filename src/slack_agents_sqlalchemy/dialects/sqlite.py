@@ -87,7 +87,11 @@ class PysqliteCalls(TransactionCalls):
         return datetime.fromisoformat(value + "+00:00")
 
     def is_closed(self, connection: Any) -> bool:
-        """Return False: nobody else closes a file."""
+        """Return whether a user of ``provider.engine`` closed the connection."""
+        try:
+            connection.total_changes  # noqa: B018 - it raises on a closed connection
+        except sqlite3.ProgrammingError:
+            return True
         return False
 
     def begin(self, connection: Any) -> None:

@@ -67,7 +67,14 @@ class SingleConnection:
                 function()
                 if not calls.is_in_transaction(connection):  # an error rolled back the others too
                     return False
-            return calls.commit(connection)
+            is_stored = calls.commit(connection)
+            if calls.is_in_transaction(connection):  # neither committed nor rolled back
+                self.disconnect()
+            return is_stored
+
+    def disconnect(self) -> None:
+        """Close the connection; the next call opens a new one."""
+        self._pool.checkout().invalidate()
 
     def _note(self, _dbapi_connection: Any, _record: Any, pooled: PoolProxiedConnection) -> None:
         with self._lock:

@@ -229,6 +229,8 @@ class ThreadTransport:
                 if prepared is not None:
                     return send(prepared, connection, parameters)
             except Exception as exc:
+                if single.fast_path.calls.is_closed(connection):
+                    single.disconnect()
                 raise single.fast_path.wrap(exc, connection, prepared, parameters) from exc
             finally:
                 job.use(None)
