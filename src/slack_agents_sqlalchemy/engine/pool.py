@@ -117,8 +117,8 @@ class Pool:
             raise self._errors.map(exc, connecting=True)  # noqa: B904 - the mapping names the cause
 
     def checkout_ready(self) -> PoolProxiedConnection | None:
-        """Check a connection out without a greenlet, or return None where something is awaited."""
-        if self.awaits() or not self.engine.pool.checkedin():  # type: ignore[attr-defined] # a QueuePool
+        """Check a connection out of a pool that awaits nothing; None where none is open and fresh."""
+        if not self.engine.pool.checkedin():  # type: ignore[attr-defined] # a QueuePool
             return None
         try:
             pooled = self.engine.raw_connection()

@@ -120,8 +120,9 @@ class AsyncioTransport:
         """Return the driver's answer to a statement on its own connection."""
         arguments = prepared.arguments(parameters)
         await self._enter()
+        awaits = self._pool.awaits()
         try:
-            pooled = self._pool.checkout_ready()
+            pooled = None if awaits else self._pool.checkout_ready()
             if pooled is None:
                 pooled = await greenlet_spawn(self._pool.checkout)
         except BaseException:
@@ -137,7 +138,7 @@ class AsyncioTransport:
             error = fast_path.wrap(exc, connection, prepared, parameters)
             self._keep(asyncio.create_task(self._checkin(pooled, error)))
             raise error from exc
-        if self._pool.awaits():
+        if awaits:
             await self._checkin(pooled)
         else:
             self._pool.checkin(pooled)
