@@ -117,7 +117,7 @@ class Pool:
             raise self._errors.map(exc, connecting=True)  # noqa: B904 - the mapping names the cause
 
     def checkout_ready(self) -> PoolProxiedConnection | None:
-        """Check a connection out of a pool that awaits nothing; None where none is open and fresh."""
+        """Return an open and fresh connection of a pool that awaits nothing, or None."""
         if not self.engine.pool.checkedin():  # type: ignore[attr-defined] # a QueuePool
             return None
         try:
