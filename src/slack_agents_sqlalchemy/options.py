@@ -127,7 +127,7 @@ def _check_engine_options(options: Mapping[str, Any]) -> None:
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise ConfigurationError(
                 f"storage option 'engine_options' holds {name}, which must be a number, "
-                f"not {value!r}"
+                f"not {type(value).__name__}"
             )
 
 

@@ -326,12 +326,16 @@ def test_no_command_shows_a_secret_of_the_url(
 async def test_no_secret_of_an_argument_of_the_wrong_kind_is_shown(
     planted: dict[str, Any], log: pytest.LogCaptureFixture
 ):
-    storage = None
+    arguments = planted | {"url": planted["url"].replace("://h", "://127.0.0.1:1")}
     with pytest.raises(StorageError) as failed:
-        storage = Provider(**planted | {"url": planted["url"].replace("://h", "://127.0.0.1:1")})
-        await storage.initialize()
+        await initialized(**arguments)
     assert SECRET not in shown(failed.value)
-    assert storage is None or SECRET not in attributes(storage)
+
+
+async def initialized(**arguments: Any) -> None:
+    storage = Provider(**arguments)
+    assert SECRET not in attributes(storage)
+    await storage.initialize()
 
 
 # None of these letters stands in a message in capitals.
