@@ -9,9 +9,9 @@
     python3 dev.py docs     build the documentation's site
     python3 dev.py wheel    build the wheel
 
-What is missing is installed into `.venv` beside this file, with uv, which comes from PyPI. Python
-3.12 or later is looked for, and downloaded by uv where it is not there. What is installed is not
-looked at again until pyproject.toml changes. Further arguments go to the command.
+What is missing is installed into `.venv` beside this file, with uv, which comes from PyPI. An
+installed Python 3.12 or later is used; otherwise uv downloads one. The packages are installed again
+only when pyproject.toml changes. Further arguments go to the command.
 """
 
 import difflib

@@ -50,7 +50,7 @@ class DatabaseFullError(DatabaseError, OSError):
 
 
 class DatabaseConflictError(DatabaseError):
-    """Another transaction won at each attempt: a deadlock or a serialization failure."""
+    """The transaction met a deadlock or a serialization failure at each attempt."""
 
 
 class LockTimeoutError(DatabaseConflictError, DatabaseTimeoutError):

@@ -86,7 +86,7 @@ def interruptible(grace: float = GRACE) -> Iterator[Interruption]:
     """Let SIGINT and SIGTERM interrupt the body of a command, which runs in the main thread.
 
     Args:
-        grace: Seconds that the cleanup may take. A second signal ends the process at once.
+        grace: Seconds that the cleanup may take. A second signal ends the process immediately.
     """
     interruption = Interruption()
     received, written = socket.socketpair()

@@ -5,7 +5,7 @@ their tables. Queries of your own can use them too:
 ``select(Usage.model, func.sum(Usage.estimated_cost_usd)).group_by(Usage.model)``.
 
 A text that is a key is found by its digest (see ``identifiers.digest``): the digest is indexed,
-and the text stands in a column beside it. Large columns come last: a database that skips a row then
+and the text is stored in another column. Large columns come last: a database that skips a row then
 need not read them.
 """
 
@@ -46,8 +46,8 @@ JSONValue = Annotated[Any, columns.ExactJSON]
 JSONObject = Annotated[dict[str, Any], columns.ExactJSON]
 Time = Annotated[datetime, columns.UTCDateTime]
 
-# An AsyncSession cannot load on access, and each driver says so in another way, some with a warning
-# at the end of the process. This is one clear error, and it keeps files from being read unasked.
+# An AsyncSession cannot load on access. Drivers report that in their own ways, some with a warning
+# at the end of the process. This is one clear error, and no file is read without a request.
 _LAZY: Literal["raise_on_sql"] = "raise_on_sql"
 
 
@@ -90,7 +90,7 @@ class Conversation(Base):
         thread_digest: Digest of agent, channel and thread.
         agent_digest: Digest of the agent's name.
         channel_name: The newest name that is known; NULL where none was given. It is the channel's
-            id where Slack does not tell the name.
+            id where Slack does not give the name.
         thread_id: Slack's time stamp of the thread's first message.
         messages: The messages, oldest first.
     """
@@ -238,7 +238,7 @@ class Block(Base):
 
 
 class TextBlock(Block):
-    """What the agent wrote.
+    """A text of the agent.
 
     Attributes:
         text: The text.
@@ -248,7 +248,7 @@ class TextBlock(Block):
 
 
 class UserTextBlock(Block):
-    """What the user wrote, or what was read from a file of the user's.
+    """A text of the user, or the text of one of the user's files.
 
     Attributes:
         text: The text.
@@ -318,7 +318,7 @@ class ToolCall(Block):
 
 
 class Usage(Block):
-    """What an exchange cost.
+    """The tokens and the cost of an exchange.
 
     Attributes:
         model: The model's name.

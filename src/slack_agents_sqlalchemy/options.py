@@ -27,7 +27,7 @@ class Options:
             one of the user's search path.
         prepared_statements: Whether the driver may use prepared statements; false behind a pooler
             that shares connections by transaction, as PgBouncer.
-        synchronous: SQLite's durability: after a power cut, ``FULL`` (the default) has lost no
+        synchronous: SQLite's durability: after a power failure, ``FULL`` (the default) has lost no
             acknowledged write, ``NORMAL`` may have lost the last ones.
         echo: Log each statement, without its parameters.
         engine_options: Further arguments of ``sqlalchemy.create_engine``.
@@ -68,7 +68,7 @@ _FIXED = {
     "skip_autocommit_rollback",
 }
 
-# Arguments of create_engine that must be numbers: SQLAlchemy finds out late, or in another place.
+# Arguments of create_engine that must be numbers: SQLAlchemy reports others late.
 _NUMBERS = (
     "insertmanyvalues_page_size",
     "label_length",

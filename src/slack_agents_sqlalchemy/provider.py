@@ -33,7 +33,7 @@ from slack_agents_sqlalchemy.urls import parse_url, redact
 
 
 def _observe_ids(statement: Executable, rows: Sequence[Row]) -> None:
-    """Have new ids be larger than the column ``id`` of the rows of a statement."""
+    """Make every later id larger than each ``id`` in the rows of a statement."""
     if rows:
         next_id.observe(max(map(_get_id(statement), rows)))
 
@@ -46,7 +46,7 @@ def _get_id(statement: Executable) -> Callable[[Row], int]:
 
 
 class Provider(BaseStorageProvider):
-    """Keeps an agent's conversations, plug-in data and OAuth state in any SQLAlchemy database.
+    """An agent's conversations, plug-in data and OAuth state in any SQLAlchemy database.
 
     ``storage: {type: slack_agents_sqlalchemy, url: "{DATABASE_URL}"}`` in an agent's
     ``config.yaml`` is all that a user writes. What each call does is the contract of
@@ -75,7 +75,7 @@ class Provider(BaseStorageProvider):
     # Life cycle
 
     async def initialize(self) -> None:
-        """Connect, and bring the schema to the state that the option ``migrate`` asks for.
+        """Connect, and create, upgrade or check the schema, as the option ``migrate`` says.
 
         A second call does nothing.
 

@@ -69,10 +69,10 @@ def _is_ambiguous(url: str | URL, parsed: URL) -> bool:
     adapter = adapter_for(parsed.get_backend_name())
     is_path = not parsed.host and (adapter.has_single_connection or not adapter.is_supported)
     if isinstance(url, URL):
-        place = url.host or ""
+        host = url.host or ""
         path = "" if is_path else url.database or ""
-        in_path = "@" in path or (not place and ":" in path)
-        return in_path or "@" in place or "?" in (url.username or "")
+        in_path = "@" in path or (not host and ":" in path)
+        return in_path or "@" in host or "?" in (url.username or "")
     rest = url.partition("://")[2]
     if (found := _USER_INFO.match(rest)) is not None:
         return (

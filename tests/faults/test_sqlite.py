@@ -144,7 +144,9 @@ async def test_a_full_disk_is_an_error_that_says_so_and_over_when_there_is_room(
         lambda: storage.get_or_create_conversation("agent", "C1", large, large),
     ]
     for call in calls:
-        with pytest.raises(DatabaseFullError, match=r"agents\.db has no room left.*make room"):
+        with pytest.raises(
+            DatabaseFullError, match=r"agents\.db has no disk space left.*free some"
+        ):
             await call()
         assert await storage.count_rows() == before
     await limit_pages(storage, 1_000_000)

@@ -27,12 +27,12 @@ from slack_agents_sqlalchemy.errors import ConfigurationError, MigrationLockedEr
 
 
 class TemporaryDatabase(NamedTuple):
-    """A database for tests, beside one that somebody uses.
+    """A database for tests, beside one that is in use.
 
     Attributes:
         url: The URL to connect to.
         schema: The schema of the tables, which is created with them.
-        create: A statement to run first, on the database that somebody uses.
+        create: A statement to run first, on the database that is in use.
         drop: A statement to run last, on the same; None where the tables themselves are dropped.
     """
 
@@ -43,7 +43,7 @@ class TemporaryDatabase(NamedTuple):
 
 
 class DialectAdapter:
-    """What this package needs to know about a SQLAlchemy dialect.
+    """The properties and operations of a SQLAlchemy dialect that this package needs.
 
     This class is the portable fallback; a subclass overrides what differs. A member that only one
     database overrides names it, and says why.
@@ -107,7 +107,7 @@ class DialectAdapter:
         """Return a temporary database; the database of the URL itself on an unknown dialect.
 
         Args:
-            url: A database that somebody uses.
+            url: A database that is in use.
             name: ASCII letters, digits and underscores.
             directory: An empty one, for a database that is a file.
         """
@@ -285,7 +285,7 @@ class DialectAdapter:
     ) -> T:
         """Run an operation as one transaction, and return its result.
 
-        It is retried as a whole where another transaction won.
+        It is retried as a whole after a conflict with another transaction.
 
         Args:
             connection: A new one, which has run nothing yet.

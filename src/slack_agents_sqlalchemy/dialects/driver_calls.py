@@ -7,7 +7,7 @@ from typing import Any
 
 
 class DriverCalls(ABC):
-    """How a driver's own connection is used.
+    """The use of a driver's own connection.
 
     Attributes:
         read_time: Returns the aware UTC time for a time of the driver; None where the driver
@@ -22,7 +22,7 @@ class DriverCalls(ABC):
 
 
 class AsyncDriverCalls(DriverCalls):
-    """How an asyncio driver runs a statement."""
+    """The calls of an asyncio driver that run a statement."""
 
     @abstractmethod
     async def fetch(
@@ -36,7 +36,7 @@ class AsyncDriverCalls(DriverCalls):
 
 
 class TransactionCalls(DriverCalls):
-    """How a synchronous driver, which runs statements as PEP 249 says, makes a transaction."""
+    """The calls of a synchronous driver that make a transaction; PEP 249 defines the others."""
 
     @abstractmethod
     def begin(self, connection: Any) -> None:

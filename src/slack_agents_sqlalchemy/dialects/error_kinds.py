@@ -9,14 +9,14 @@ _SQLSTATE = re.compile("[0-9A-Z]{5}")
 
 
 class ErrorKind(Enum):
-    """What a driver's error means to a caller."""
+    """The meaning of a driver's error for a caller."""
 
     UNAVAILABLE = auto()  # no connection, or a lost one
     ACCESS_REFUSED = auto()  # the user, the password or a missing right
     NO_DATABASE = auto()  # the server has no database of that name
     TIMED_OUT = auto()  # statement timeout
     LOCKED = auto()  # lock timeout: another transaction held the lock for longer
-    CONFLICT = auto()  # a deadlock or a serialization failure: another transaction won
+    CONFLICT = auto()  # a deadlock or a serialization failure
     FULL = auto()  # no disk space is left
     OTHER = auto()
 

@@ -59,12 +59,12 @@ _ERROR_KINDS = {
     1153: ErrorKind.UNAVAILABLE,  # packet too large: the server closes the connection
     2020: ErrorKind.UNAVAILABLE,  # packet too large, by the client library
     1047: ErrorKind.UNAVAILABLE,  # the node is no part of its cluster (Galera)
-    1213: ErrorKind.CONFLICT,  # deadlock, or another node of a cluster won
+    1213: ErrorKind.CONFLICT,  # deadlock, or a conflict with another node of a cluster
     1020: ErrorKind.CONFLICT,  # a row changed since it was read (MariaDB's snapshot isolation)
     1180: ErrorKind.UNAVAILABLE,  # error at the commit: the node lost its cluster
     1205: ErrorKind.LOCKED,  # lock wait timeout; Galera: the node lags behind the others
     3572: ErrorKind.LOCKED,  # a lock that NOWAIT does not wait for (MySQL)
-    3101: ErrorKind.CONFLICT,  # rolled back at the commit: another group member won (MySQL)
+    3101: ErrorKind.CONFLICT,  # rolled back at the commit: a conflict in the group (MySQL)
     1021: ErrorKind.FULL,  # disk full
     1114: ErrorKind.FULL,  # the table is full
     1317: ErrorKind.TIMED_OUT,  # the statement was killed
@@ -106,7 +106,7 @@ class DateTime6(Timestamp[datetime]):
 
 
 class AiomysqlCalls(AsyncDriverCalls):
-    """The calls of aiomysql, whose cursors read all rows at once."""
+    """The calls of aiomysql, whose cursors read all rows into memory."""
 
     @staticmethod
     def read_time(value: datetime) -> datetime:
@@ -266,7 +266,7 @@ class MySQL(DialectAdapter):
             _, user, _, database, *_ = running[own]
             # Behind a proxy the number may be another user's session, which must not be killed.
             match running.get(session):
-                case (_, name, _, place, *_) if (name, place) == (user, database):
+                case (_, name, _, used, *_) if (name, used) == (user, database):
                     # A session that sleeps may have a statement in its socket.
                     connection.exec_driver_sql(f"KILL {session:d}")
 

@@ -218,13 +218,13 @@ class PostgreSQL(DialectAdapter):
     def keepalive_arguments(self, driver: str, limit: float) -> dict[str, Any]:
         if driver not in _LIBPQ:
             return {}
-        probes = Keepalive.within(limit)
+        settings = Keepalive.within(limit)
         return {
             "keepalives": 1,
-            "keepalives_idle": probes.idle,
-            "keepalives_interval": probes.interval,
-            "keepalives_count": probes.number,
-            "tcp_user_timeout": probes.limit,
+            "keepalives_idle": settings.idle,
+            "keepalives_interval": settings.interval,
+            "keepalives_count": settings.number,
+            "tcp_user_timeout": settings.limit,
         }
 
     def schema_arguments(self, driver: str, schema: str) -> dict[str, Any]:

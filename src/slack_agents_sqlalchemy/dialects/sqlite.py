@@ -312,7 +312,7 @@ class SQLite(DialectAdapter):
 
 
 def _set_synchronous(execute: Callable[[str], object], info: dict[str, Any]) -> None:
-    # With NORMAL, a power cut may corrupt a file without a write-ahead log.
+    # With NORMAL, a power failure may corrupt a file without a write-ahead log.
     durability = info.get(_DURABILITY, "FULL") if info[_JOURNAL] == "wal" else "FULL"
     execute(f"PRAGMA synchronous = {durability}")
 

@@ -1,4 +1,4 @@
-"""Run an operation as one transaction, and retry it where another transaction won."""
+"""Run an operation as one transaction, and retry it after a conflict with another one."""
 
 import asyncio
 import random
@@ -13,7 +13,7 @@ from sqlalchemy.util import await_only
 from slack_agents_sqlalchemy.dialects.error_kinds import driver_error, is_transient
 from slack_agents_sqlalchemy.errors import DuplicateKeyError
 
-_ATTEMPTS = 20  # each retry needs another caller whose transaction won
+_ATTEMPTS = 20  # each retry needs a conflict with the transaction of another caller
 _LONGEST_PAUSE = 0.1  # seconds
 
 

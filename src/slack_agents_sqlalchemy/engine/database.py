@@ -43,8 +43,8 @@ class Database:
         self.adapter: DialectAdapter = adapter_for(url.get_backend_name())
         if options.synchronous is not None and not self.adapter.supports_synchronous:
             raise ConfigurationError(
-                "storage option 'synchronous' is for SQLite: what a power cut may take from "
-                f"{redact(url)} is a setting of its server"
+                "storage option 'synchronous' is for SQLite: what a power failure may lose is a "
+                f"setting of the server of {redact(url)}"
             )
         self._options = options
         self._servers = self.adapter.servers(url)
@@ -67,7 +67,7 @@ class Database:
 
     @property
     def executor(self) -> Executor:
-        """What runs statements.
+        """The executor of statements.
 
         Raises:
             NotInitializedError: The database is not open.
@@ -192,7 +192,7 @@ class Database:
         return ThreadTransport(pool, size, single)
 
     def _require_version(self, dialect: Dialect) -> None:
-        """Raise where the server is older than the statements of this package."""
+        """Raise if the server is older than the minimum version."""
         product = self.adapter.product_name(dialect)
         found = dialect.server_version_info or ()
         for name, oldest, feature in self.adapter.minimum_versions:
@@ -215,4 +215,4 @@ def _dotted(version: Iterable[object]) -> str:
 
 
 def _ping(connection: Connection) -> None:
-    """Do nothing: the call only wants a connection."""
+    """Do nothing: the call only opens a connection."""

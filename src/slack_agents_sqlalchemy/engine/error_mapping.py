@@ -33,17 +33,23 @@ _MEANINGS: dict[ErrorKind, tuple[type[DatabaseError], str]] = {
         "{where} does not exist: {what}. Create it (CREATE DATABASE), or correct the URL",
     ),
     ErrorKind.TIMED_OUT: (DatabaseTimeoutError, "{where} did not answer in time: {what}"),
-    ErrorKind.LOCKED: (LockTimeoutError, "{where} is kept waiting by another transaction: {what}"),
-    ErrorKind.CONFLICT: (DatabaseConflictError, "{where} preferred another transaction: {what}"),
+    ErrorKind.LOCKED: (
+        LockTimeoutError,
+        "another transaction on {where} holds a lock: {what}",
+    ),
+    ErrorKind.CONFLICT: (
+        DatabaseConflictError,
+        "a conflict with another transaction on {where}: {what}",
+    ),
     ErrorKind.FULL: (
         DatabaseFullError,
-        "{where} has no room left: {what}; make room, and the next call works",
+        "{where} has no disk space left: {what}; free some, and the next call works",
     ),
 }
 
 
 class ErrorMapping:
-    """Maps the errors of one database.
+    """The mapping of the errors of one database.
 
     Args:
         adapter: The dialect's, which knows its codes.

@@ -37,7 +37,7 @@ _INSERT_ATTEMPTS = 5  # each with a new id; one collision needs two processes in
 
 
 class Executor:
-    """Runs statements on an open database.
+    """The executor of statements on an open database.
 
     Args:
         transport: Runs what a call sends.
@@ -69,7 +69,7 @@ class Executor:
         """Wait for the calls in flight, and dispose of the engine; see :class:`Transport`."""
         self._is_stopped = True
         if self.is_elsewhere():
-            self._pool.engine.dispose(close=False)  # nobody can close the connections any more
+            self._pool.engine.dispose(close=False)  # the connections can no longer be closed
         else:
             await self._transport.stop(timeout)
 
@@ -83,7 +83,7 @@ class Executor:
         return self._call(partial(self._transport.fetch, statement, parameters))
 
     def execute(self, statement: Executable, parameters: Parameters) -> Awaitable[int]:
-        """Return the number of rows that a writing statement matched or made."""
+        """Return the number of rows that a writing statement matched or inserted."""
         return self._call(partial(self._transport.execute, statement, parameters))
 
     async def run[T](
@@ -97,9 +97,9 @@ class Executor:
         """Return the result of a synchronous function of a connection.
 
         Args:
-            operation: The function. It is run again where a transient error ended it.
+            operation: The function. It is retried after a transient error.
             timeout: Seconds; by default the option ``command_timeout``.
-            once: Whether it may not be run again.
+            once: Whether it is never retried.
             writes: Whether it may change rows.
 
         Raises:
@@ -152,15 +152,15 @@ class Executor:
         for attempt in count(1):
             row = dict(parameters)
             try:
-                made = await self._store(write, row)
+                inserted = await self._store(write, row)
             except DuplicateKeyError as exc:
                 if not exc.was_stored:
                     if attempt < _INSERT_ATTEMPTS:
                         continue
-                    raise  # each time another process made the same id
-                made = 1
+                    raise  # each time another process had made the same id
+                inserted = 1
             row_id: int = row["id"]
-            return row_id if made else None
+            return row_id if inserted else None
         return None
 
     def _insert_select(
@@ -169,14 +169,14 @@ class Executor:
         return self.adapter.insert_select(connection, insertion, row)
 
     def _store(self, write: _Write, row: dict[str, Any]) -> Awaitable[int]:
-        """Write a row under a new id, which is added to it, and return how many rows were made."""
+        """Write a row under a new id, which is added to it, and return the row count."""
         if self._has_observed_ids:
             row["id"] = next_id()
             if isinstance(write, Executable):
                 return self.execute(write, row)
 
         def run(connection: Connection) -> int:
-            if "id" not in row:  # else it is run again, and may be stored already
+            if "id" not in row:  # else it is a retry, and may be stored already
                 row["id"] = self.new_id(connection)
             if isinstance(write, Executable):
                 return connection.execute(write, row).rowcount
@@ -223,7 +223,7 @@ class Executor:
         except TimeoutError:
             if not timer.expired():
                 raise
-            self._pool.note_loss()  # where one connection is silent, the others may be
+            self._pool.note_loss()  # the other connections may not respond either
             raise self._timeout_error(limit) from None
 
     async def _recover[T](
@@ -235,7 +235,7 @@ class Executor:
         *,
         once: bool,
     ) -> T:
-        """Send a call again whose error is transient; raise any other error, mapped."""
+        """Retry a call whose error is transient; raise any other error, mapped."""
         error = await self._map(error)
         if not isinstance(error, TRANSIENT):
             raise error
@@ -246,7 +246,7 @@ class Executor:
         if once and not (polls_locks and isinstance(error, LockTimeoutError)):
             raise error
 
-        async def send_again() -> T:
+        async def attempt() -> T:
             if self._is_stopped:
                 raise NotInitializedError(_CLOSED)
             try:
@@ -255,7 +255,7 @@ class Executor:
                 raise await self._map(exc)  # noqa: B904 - the mapping names the cause
 
         return await retry(
-            send_again,
+            attempt,
             error,
             retry_timeout=self._options.connect_timeout,
             began=began,
@@ -302,8 +302,8 @@ class Executor:
         return DatabaseTimeoutError(f"{self._errors.where} did not answer within {limit:g} s")
 
     def _elsewhere_error(self) -> NotInitializedError:
-        place = "event loop" if self._process == os.getpid() else "process, before a fork"
+        owner = "event loop" if self._process == os.getpid() else "process, before a fork"
         return NotInitializedError(
-            f"the storage was initialized in another {place}, which its connections belong "
+            f"the storage was initialized in another {owner}, which its connections belong "
             "to: call close() and initialize() in this one"
         )

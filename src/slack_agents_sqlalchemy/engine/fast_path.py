@@ -27,11 +27,11 @@ type Row = Sequence[Any]
 
 type ReadTime = Callable[[Any], datetime] | None
 
-_FEW = 2  # rows that are not worth turning into columns
+_FEW = 2  # rows up to which reading by row is faster than by column
 
 
 class _Reader(NamedTuple):
-    """How a column's type reads a value, none of which is None, and a whole column."""
+    """The functions that read a value of a column (never None), and a whole column."""
 
     value: Callable[[Any], Any]
     column: Callable[[Sequence[Any]], Iterable[Any]]
@@ -83,7 +83,7 @@ class Prepared:
         return self.rows(cursor.fetchall())
 
     def execute(self, connection: Any, parameters: Mapping[str, Any]) -> int:
-        """Return the number of rows matched or made, by the connection of a synchronous driver."""
+        """Return the number of rows matched or inserted, by a synchronous driver's connection."""
         cursor = connection.cursor()
         cursor.execute(self.sql, self.arguments(parameters))
         matched: int = cursor.rowcount

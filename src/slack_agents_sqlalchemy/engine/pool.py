@@ -110,7 +110,7 @@ class Pool:
         try:
             while True:
                 pooled = self.engine.raw_connection()
-                if self._is_fresh(pooled) or self._ping(pooled):
+                if self._needs_no_check(pooled) or self._ping(pooled):
                     return pooled
                 pooled.invalidate()
         except Exception as exc:  # noqa: BLE001 - it is raised again, mapped
@@ -122,9 +122,9 @@ class Pool:
             return None
         try:
             pooled = self.engine.raw_connection()
-        except MissingGreenlet:  # the pool had a place whose connection was closed
+        except MissingGreenlet:  # the pool has a record without an open connection
             return None
-        if self._is_fresh(pooled):
+        if self._needs_no_check(pooled):
             return pooled
         pooled.close()
         return None
@@ -168,14 +168,14 @@ class Pool:
         try:
             while True:
                 connection = self.engine.connect()
-                if self._is_fresh(connection.connection) or self._ping(connection.connection):
+                if self._needs_no_check(connection.connection) or self._ping(connection.connection):
                     return connection
                 connection.invalidate()
                 connection.close()
         except Exception as exc:  # noqa: BLE001 - it is raised again, mapped
             raise self._errors.map(exc, connecting=True)  # noqa: B904 - the mapping names the cause
 
-    def _is_fresh(self, pooled: PoolProxiedConnection) -> bool:
+    def _needs_no_check(self, pooled: PoolProxiedConnection) -> bool:
         used_at = pooled.info.get(_USED_AT)
         return used_at is None or used_at > max(self._lost_at, time.monotonic() - _IDLE_SECONDS)
 
@@ -186,7 +186,7 @@ class Pool:
                 return bool(dialect.do_ping(pooled.dbapi_connection))  # type: ignore[arg-type] # it is open
         except Exception:  # noqa: BLE001 - any error: the connection is of no use
             return False
-        except BaseException:  # cancelled: nobody else would check it in
+        except BaseException:  # cancelled: no other code checks it in
             pooled.invalidate()
             raise
 

@@ -1,4 +1,4 @@
-"""The retry policy: which errors are transient, and when a call is sent again."""
+"""The retry policy: which errors are transient, and when a call is retried."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -27,10 +27,10 @@ async def retry[T](
     deadline: float,
     polls_locks: bool,
 ) -> T:
-    """Send a call again that a transient error ended, until it succeeds or another error ends it.
+    """Retry a call after a transient error, until it succeeds or fails with another error.
 
     A call whose connection was lost may have been stored. Each call of this package has the same
-    effect when it is sent twice, because rows are inserted under ids that the client made.
+    effect when it runs twice, because rows are inserted under ids that the client made.
 
     Args:
         call: The call.
@@ -38,8 +38,8 @@ async def retry[T](
         retry_timeout: Seconds after which the last error is raised.
         began: The event loop's time when the call was sent first.
         deadline: The event loop's time at which the call is given up.
-        polls_locks: Whether the database waits so briefly for a lock that the call is sent again
-            until its deadline.
+        polls_locks: Whether the database waits so briefly for a lock that the call is retried until
+            its deadline.
 
     Raises:
         DuplicateKeyError: With ``was_stored`` where the row is that of a lost connection.

@@ -1,4 +1,4 @@
-"""The one connection of a database that has no more, used by one worker thread."""
+"""The connection of a database that has only one; one worker thread uses it."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -32,7 +32,7 @@ class SingleConnection:
         self.driver_connection: Any = None
         self._pool = pool
         self._checked_out: WeakSet[PoolProxiedConnection] = WeakSet()
-        self._lock = threading.RLock()  # held by a transaction: the pool then lends to nobody
+        self._lock = threading.RLock()  # held by a transaction: no checkout ends meanwhile
         event.listen(pool.engine, "close", self._forget)
         event.listen(pool.engine, "checkout", self._note)
 
@@ -51,8 +51,8 @@ class SingleConnection:
     def run_in_transaction(self, functions: Sequence[Callable[[], None]]) -> bool:
         """Run functions in one transaction, and return whether all of it is stored.
 
-        Nothing is run where somebody else has the connection from the pool: what that one commits
-        or rolls back would be part of the transaction.
+        Nothing is run while another caller has checked the connection out: a commit or rollback
+        of that caller would end the transaction.
 
         Raises:
             Exception: The driver's, of beginning the transaction.

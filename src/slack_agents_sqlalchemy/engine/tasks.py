@@ -25,7 +25,7 @@ from slack_agents_sqlalchemy.engine.transport import (
 
 
 class AsyncioTransport:
-    """Runs a statement on the driver connection, and a function of a connection in a greenlet.
+    """Transport with an asyncio driver: statements on its connection, functions in a greenlet.
 
     A statement on the driver connection runs in the caller's own task; a caller that gives it up
     leaves the connection to another task, which closes it. A greenlet runs in a task of its own,
@@ -33,8 +33,8 @@ class AsyncioTransport:
 
     Args:
         pool: The connections.
-        max_concurrency: Calls that may run at once, as many as there are connections. The others
-            wait in turn; the pool alone gives a connection to whoever asks first after a checkin.
+        max_concurrency: Calls that may run concurrently, one for each connection. The others
+            wait in turn; the pool alone gives a connection to the first caller after a checkin.
         fast_path: The prepared statements, where the driver's own calls are known.
         has_single_connection: Whether the only connection must outlive a call that is given up: the
             call's task is never cancelled, and one that reached its time limit is interrupted and
@@ -71,7 +71,7 @@ class AsyncioTransport:
         )
 
     async def execute(self, statement: Executable, parameters: Parameters, deadline: float) -> int:
-        """Return the number of rows that a writing statement matched or made."""
+        """Return the number of rows that a writing statement matched or inserted."""
         fast_path = self._fast_path
         if fast_path is None or (prepared := fast_path.prepare(statement, parameters)) is None:
             return await self.run(executing(statement, parameters), deadline)

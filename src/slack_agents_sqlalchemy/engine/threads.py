@@ -105,7 +105,7 @@ class _Job[T](Outcome[T]):
 
 
 class ThreadTransport:
-    """Runs each call as a whole on one worker thread.
+    """Transport with worker threads: each call runs as a whole on one of them.
 
     Args:
         pool: The connections.
@@ -141,7 +141,7 @@ class ThreadTransport:
     def execute(
         self, statement: Executable, parameters: Parameters, deadline: float
     ) -> Awaitable[int]:
-        """Return the number of rows that a writing statement matched or made."""
+        """Return the number of rows that a writing statement matched or inserted."""
         job = _Job(
             partial(self._send, Prepared.execute, executing, statement, parameters),
             shares_commit=self._single is not None,
@@ -245,13 +245,13 @@ class ThreadTransport:
                 self._perform(job)
             else:
                 self._perform_together([job, *self._take_waiting()], self._single)
-            del job  # keep nothing of the caller's while there is no work
+            del job  # an idle thread keeps no values of a caller
 
     def _perform(self, job: _Job[Any]) -> None:
         self._running.add(job)
         job.perform()
         self._running.discard(job)
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with suppress(RuntimeError):  # the loop is closed: no caller waits any more
             job.loop.call_soon_threadsafe(job.end)
 
     def _take_waiting(self) -> Iterator[_Job[Any]]:
@@ -260,7 +260,7 @@ class ThreadTransport:
                 return
             job = self._jobs.get()
             if job is None:
-                self._jobs.put(None)  # the end is for later
+                self._jobs.put(None)  # the thread ends after these jobs
                 return
             yield job
 
@@ -278,7 +278,7 @@ class ThreadTransport:
         self._running.update(sharing)
         try:
             is_stored = single.run_in_transaction([job.perform for job in sharing])
-        except Exception as exc:  # noqa: BLE001 - locked, or the file is gone: it is each caller's
+        except Exception as exc:  # noqa: BLE001 - locked, or no file: an error of each call
             for job in sharing:
                 job.error = copy.copy(exc)
         else:

@@ -1,4 +1,4 @@
-"""How calls are run without blocking the event loop; one transport for each way of running.
+"""The execution of calls without blocking the event loop; one transport for each way.
 
 ========================  =========================  ===================================
 driver                    connections                transport
@@ -9,8 +9,8 @@ synchronous               a pool                     :class:`threads.ThreadTrans
 synchronous               one (SQLite)               the same, with a ``single`` connection
 ========================  =========================  ===================================
 
-All of them keep one promise about a call that its caller gives up, because it was cancelled (once
-or many times) or reached its time limit. The caller does not wait. The database is asked to end the
+A call is given up when its caller was cancelled (once or many times) or its time limit was reached.
+All transports then do the same. The caller does not wait. The database is asked to end the
 statement. Calls that may write are remembered until they have ended, and later calls wait for them:
 a write that was given up never takes effect after a later call has returned.
 """
@@ -26,13 +26,13 @@ from slack_agents_sqlalchemy.engine.fast_path import Row
 
 GRACE = 1.0  # seconds until a call that was given up is interrupted: most end before
 CLOSE_TIMEOUT = 1.0  # seconds for closing the connections, at least
-_SETTLE_TIMEOUT = 10.0  # seconds for a local file, whose driver always tells how a call ended
+_SETTLE_TIMEOUT = 10.0  # seconds for a local file, whose driver always reports how a call ended
 
 type Parameters = Mapping[str, Any]
 
 
 class Transport(Protocol):
-    """Runs the work of calls on connections.
+    """The execution of calls on connections.
 
     Errors are those of SQLAlchemy, the driver's own where SQLAlchemy has none, or a
     :class:`StorageError` where there is no connection. The deadline, in the time of the event loop,
@@ -48,7 +48,7 @@ class Transport(Protocol):
     def execute(
         self, statement: Executable, parameters: Parameters, deadline: float
     ) -> Awaitable[int]:
-        """Return the number of rows that a writing statement matched or made."""
+        """Return the number of rows that a writing statement matched or inserted."""
         ...
 
     def run[T](
@@ -67,7 +67,7 @@ class Transport(Protocol):
 
 
 class Outcome[T]:
-    """How a call ended. Its ``repr`` shows nothing of it: asyncio's debug mode logs results.
+    """The outcome of a call. Its ``repr`` shows nothing of it: asyncio's debug mode logs results.
 
     Attributes:
         value: The result; None where there is an error.

@@ -44,7 +44,9 @@ def inspect_revision(connection: Connection) -> str | None:
     present = _table_names(inspector)
     revision = None
     if VERSION_TABLE in present:
-        _require_columns(inspector, VERSION_TABLE, required={"version_num"}, known={"version_num"})
+        _require_columns(
+            inspector, VERSION_TABLE, required={"version_num"}, allowed={"version_num"}
+        )
         revision = _select_revision(connection)
     if revision is None:
         # These tables are from an interrupted migration, or from another program.
@@ -84,20 +86,22 @@ def _select_revision(connection: Connection) -> str | None:
     return connection.exec_driver_sql(sql).scalar()
 
 
-def _require_columns(inspector: Inspector, table: str, required: set[str], known: set[str]) -> None:
+def _require_columns(
+    inspector: Inspector, table: str, required: set[str], allowed: set[str]
+) -> None:
     """Raise for a table that has the name of one of this package's tables and other columns.
 
     Args:
         inspector: The inspector of the database.
         table: The table's name.
         required: The columns that it must have.
-        known: The columns that it may have; an earlier revision may lack some.
+        allowed: The columns that it may have; an earlier revision may lack some.
 
     Raises:
         SchemaError: A required column is missing, or a column is unknown.
     """
     found = {column["name"] for column in inspector.get_columns(table)}
-    if not required <= found <= known:
+    if not required <= found <= allowed:
         raise SchemaError(
             f"the database has a table {table} that is not this package's: its columns are "
             f"{', '.join(sorted(found))}. Rename it, or use another database or schema"

@@ -50,7 +50,7 @@ _LOG = logging.getLogger(__name__)
 
 
 async def ensure(database: Database, options: Options) -> None:
-    """Bring the schema to the state that the option ``migrate`` asks for.
+    """Create, upgrade or check the schema, as the option ``migrate`` says.
 
     Raises:
         SchemaOutdatedError: ``verify``, and the schema is missing or old.
@@ -198,7 +198,7 @@ def _migrate(connection: Connection, adapter: DialectAdapter) -> None:
     """Run the migration, and retry where another process may have changed the same object.
 
     An object that exists is skipped by the next attempt. On an unknown dialect, no lock keeps
-    processes from migrating at once, and no error code says that this is the reason.
+    processes from migrating at the same time, and no error code says that this is the reason.
     """
     errors: list[DBAPIError] = []
     while len(errors) < _ATTEMPTS:

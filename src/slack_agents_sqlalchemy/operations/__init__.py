@@ -1,1 +1,1 @@
-"""What an operator does to a database: each module has functions of a `Database`."""
+"""Operations on an open database; each module is one task of an operator."""

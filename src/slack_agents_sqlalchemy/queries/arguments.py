@@ -16,7 +16,7 @@ def texts(**values: object) -> dict[str, str]:
     for name, value in values.items():
         if not isinstance(value, str):
             raise InvalidTypeError(f"{name} must be a str, not {type(value).__name__}")
-    return values  # type: ignore[return-value] # the loop proves it
+    return values  # type: ignore[return-value] # the loop has checked it
 
 
 def optional_text(name: str, value: object) -> str | None:

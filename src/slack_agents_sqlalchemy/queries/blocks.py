@@ -92,7 +92,7 @@ def _block(message_id: int | str, block_type: str, *, in_history: bool) -> Param
 def text(
     message_id: int | str, text: str, is_user: bool, source_file_id: int | str | None
 ) -> Append:
-    """Return the block of what the user or the agent wrote, or of what a user's file says."""
+    """Return the block of a text: of the user, of the agent, or of a file of the user."""
     parameters = _block(message_id, "user_text" if is_user else "text", in_history=True)
     parameters |= arguments.texts(text=text)
     if source_file_id is None:
@@ -151,7 +151,7 @@ def usage(
     estimated_cost_usd: float | None,
     **tokens: int,
 ) -> Append:
-    """Return the block of what an exchange cost."""
+    """Return the block of the tokens and the cost of an exchange."""
     parameters = _block(message_id, "usage", in_history=False)
     parameters |= arguments.texts(model=model, version=version)
     parameters["estimated_cost_usd"] = arguments.optional_number(
@@ -181,7 +181,7 @@ def _history(
 
     Args:
         of_block: Columns of the blocks.
-        of_message: Columns of the messages, by the block's column whose place they take: each
+        of_message: Columns of the messages, by the block's column that they share: each
             column of a result costs time in every row, also where it is empty.
         only_in_history: Whether to leave out what the model does not see again.
     """
@@ -223,7 +223,7 @@ def history(conversation_id: int | str) -> Parameters:
 def to_message_blocks(
     conversation_id: int | str, rows: Rows
 ) -> list[tuple[int | str, list[dict[str, Any]]]]:
-    """Return what the model will see of the rows of ``GET_HISTORY``: (message id, blocks) by id.
+    """Return the history for the model, of rows of ``GET_HISTORY``: (message id, blocks) by id.
 
     Raises:
         NotFoundError: There is no conversation, not even its own row.
@@ -291,7 +291,7 @@ GET_EVERYTHING = _history(
 
 
 def to_messages_with_blocks(conversation_id: int | str, rows: Rows) -> list[dict[str, Any]]:
-    """Return what an export wants of the rows of ``GET_EVERYTHING``: messages and blocks by id.
+    """Return the messages of an export, of rows of ``GET_EVERYTHING``: with their blocks, by id.
 
     Raises:
         NotFoundError: There is no conversation, not even its own row.

@@ -103,7 +103,7 @@ def find_or_create(
             adapter = adapter_for(connection.dialect.name)
             if attempt == _CREATE_ATTEMPTS or not adapter.is_duplicate_key(exc):
                 raise
-            connection.rollback()  # another was first: a new transaction sees its row
+            connection.rollback()  # another caller created it: a new transaction sees the row
         else:
             return conversation_id
     raise AssertionError("the last attempt returns or raises")

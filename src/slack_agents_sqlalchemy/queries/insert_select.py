@@ -1,4 +1,4 @@
-"""The insert-select under a parent row: one statement looks for the parent and stores the row."""
+"""The insert-select under a parent row: one statement finds the parent and inserts the row."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
