@@ -256,8 +256,8 @@ def overview(results: dict[str, Result]) -> Figure:
         ]
         if not bars:
             continue
-        places, widths = zip(*bars, strict=True)
-        axes.barh(places, widths, height=height * 0.92, color=colour, label=label)
+        positions, widths = zip(*bars, strict=True)
+        axes.barh(positions, widths, height=height * 0.92, color=colour, label=label)
         for place, width in bars:
             axes.text(
                 width + 0.01,

@@ -81,7 +81,7 @@ class PrimitivesOnly(Provider):
 
 
 def durable(url: str) -> dict[str, Any]:
-    """Return the options with which a power cut takes nothing, as from the built-in provider."""
+    """Return options with which a power failure loses nothing, as with the built-in provider."""
     return {"synchronous": "FULL"} if make_url(url).get_backend_name() == "sqlite" else {}
 
 
@@ -168,11 +168,11 @@ async def note_durability(session: Session, implementations: Iterable[Implementa
         answers = [str(await one.scalar(statement)) for statement in statements]
         if answers:
             names = (statement.split()[-1] for statement in statements)
-            told = ", ".join(
+            settings = ", ".join(
                 f"{name} {_SYNCHRONOUS.get(answer, answer)}"
                 for name, answer in zip(names, answers, strict=True)
             )
-            session.notes.append(f"{one.name}: {told}")
+            session.notes.append(f"{one.name}: {settings}")
 
 
 @asynccontextmanager

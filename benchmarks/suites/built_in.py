@@ -1,7 +1,7 @@
 """How this provider compares with the framework's built-in ones, which are hand-written SQL.
 
 Every call of the contract, on the same server or on SQLite files in one folder: each provider in
-its own tables. Ratios compare equal durability: after a power cut every acknowledged write is
+its own tables. Ratios compare equal durability: after a power failure every acknowledged write is
 there. On SQLite this provider is measured a second time with ``synchronous=NORMAL``, where the last
 writes may be lost. MariaDB has no built-in provider.
 """

@@ -1,4 +1,4 @@
-"""How much time a turn takes where 1, 5, 20 and 100 threads take turns at once.
+"""How much time a turn takes where 1, 5, 20 and 100 threads take turns at the same time.
 
 Each task takes some turns in a thread of its own that is open, one after the other, as an agent
 does when that many people write to it. Every provider has the pool that it has by default. The time

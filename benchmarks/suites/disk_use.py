@@ -35,7 +35,7 @@ async def measure(session: Session) -> None:
         return
     name = make_url(session.url).get_backend_name()
     if name not in ("postgresql", "sqlite"):
-        session.notes.append(f"nobody has asked {name} yet how large its tables are")
+        session.notes.append(f"there is no query for the size of the tables of {name}")
         return
     sizes: dict[str, dict[str, list[list[float]]]] = {case: {} for case in wanted}
     async with AsyncExitStack() as opened:

@@ -1,4 +1,4 @@
-"""The benchmarks run, and the documentation tells what they measured."""
+"""The benchmarks run, and the documentation shows what they measured."""
 
 from __future__ import annotations
 

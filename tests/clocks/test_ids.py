@@ -19,7 +19,7 @@ IN_2024, IN_2100 = 1_704_067_200 * SECOND, 4_102_444_800 * SECOND
 
 
 class Clock:
-    """A clock that shows what it is told."""
+    """A clock that shows the time that a test sets."""
 
     def __init__(self, nanoseconds: int) -> None:
         self.nanoseconds = nanoseconds
@@ -82,7 +82,7 @@ def test_after_the_largest_id_that_is_observed_there_are_more():
     assert ids[-1] < MAX_ID
 
 
-async def test_rows_at_the_end_of_the_range_stop_nobody_from_inserting(
+async def test_rows_at_the_end_of_the_range_do_not_prevent_insertions(
     storage: Provider, new_provider: Any
 ):
     await storage.append("namespace", "key", {"n": 0})

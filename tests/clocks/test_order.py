@@ -35,7 +35,7 @@ def insert_one_of_each(agent: Agent, number: int) -> None:
 
 
 def order_of_everything(agent: Agent) -> dict[str, list[Any]]:
-    """Return what each kind of row was inserted with, in the order that the storage tells."""
+    """Return what each kind of row was inserted with, in the order that the storage returns."""
     conversation = agent.call("get_or_create_conversation", *THREAD)
     history = agent.call("get_message_blocks", conversation)
     exported = agent.call("get_messages_with_blocks", conversation)

@@ -1,4 +1,4 @@
-"""Start a command as a process, wait until it waits, and send it a signal."""
+"""Start a command as a process, and send it a signal when it waits."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def interrupt(running: Running, number: signal.Signals, is_waiting: Callable[[],
     return running.end()
 
 
-class Silent:
+class Unresponsive:
     """A server that accepts connections and sends nothing."""
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ from tests.command_line.interrupting import (
     STATUS,
     Ended,
     Running,
-    Silent,
+    Unresponsive,
     interrupt,
     log_in,
     migration_lock,
@@ -41,8 +41,8 @@ def require_one_line(ended: Ended, number: signal.Signals) -> str:
 
 
 @pytest.fixture
-def silent() -> Iterator[Silent]:
-    server = Silent()
+def unresponsive() -> Iterator[Unresponsive]:
+    server = Unresponsive()
     yield server
     server.close()
 
@@ -51,32 +51,34 @@ def silent() -> Iterator[Silent]:
     ("backend", "driver"), WITH_DRIVERS, ids=[driver for _, driver in WITH_DRIVERS]
 )
 @pytest.mark.parametrize("command", ["upgrade", "check"])
-def test_connecting_to_a_silent_server_is_interrupted(
-    silent: Silent, backend: str, driver: str, command: str
+def test_connecting_to_an_unresponsive_server_is_interrupted(
+    unresponsive: Unresponsive, backend: str, driver: str, command: str
 ):
-    url = f"{backend}+{driver}://someone:sesame@127.0.0.1:{silent.port}/agents"
+    url = f"{backend}+{driver}://someone:sesame@127.0.0.1:{unresponsive.port}/agents"
     running = Running("slack-agents-db", command, "--url", url)
-    ended = interrupt(running, signal.SIGINT, silent.was_called)
+    ended = interrupt(running, signal.SIGINT, unresponsive.was_called)
     assert "sesame" not in require_one_line(ended, signal.SIGINT)
 
 
 @pytest.mark.parametrize("command", ["alembic upgrade head", "slack-agents-db current"])
 @both_signals
-def test_alembic_and_current_are_interrupted(silent: Silent, command: str, number: signal.Signals):
-    url = f"postgresql://someone@127.0.0.1:{silent.port}/agents"
+def test_alembic_and_current_are_interrupted(
+    unresponsive: Unresponsive, command: str, number: signal.Signals
+):
+    url = f"postgresql://someone@127.0.0.1:{unresponsive.port}/agents"
     running = Running(*command.split(), DATABASE_URL=url)
-    require_one_line(interrupt(running, number, silent.was_called), number)
+    require_one_line(interrupt(running, number, unresponsive.was_called), number)
 
 
 @pytest.mark.parametrize("command", ["demo --url", "verify-backend"])
 @both_signals
 def test_demo_and_verification_are_interrupted(
-    silent: Silent, tmp_path: Path, command: str, number: signal.Signals
+    unresponsive: Unresponsive, tmp_path: Path, command: str, number: signal.Signals
 ):
-    url = f"postgresql://someone@127.0.0.1:{silent.port}/agents"
+    url = f"postgresql://someone@127.0.0.1:{unresponsive.port}/agents"
     output = ("--output", tmp_path) if "demo" in command else ()
     running = Running("slack-agents-db", *command.split(), url, *output)
-    require_one_line(interrupt(running, number, silent.was_called), number)
+    require_one_line(interrupt(running, number, unresponsive.was_called), number)
 
 
 @with_drivers
@@ -125,7 +127,7 @@ def is_blocked(observer: Any, url: str) -> bool:
 
 
 @on_servers
-def test_a_second_signal_ends_the_process_at_once(fresh_url: str):
+def test_a_second_signal_ends_the_process_immediately(fresh_url: str):
     """The thread of a synchronous driver does not end while it waits for the lock."""
     driver = DRIVERS[make_url(fresh_url).get_backend_name()][-1]
     with migration_lock(fresh_url):

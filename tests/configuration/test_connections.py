@@ -19,7 +19,7 @@ servers_only = pytest.mark.parametrize("backend", SERVERS, indirect=True)
 
 
 @pytest.fixture
-def silent_port() -> Iterator[int]:
+def unresponsive_port() -> Iterator[int]:
     """A port where connections are taken and nothing is ever said."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield listening.getsockname()[1]
@@ -49,10 +49,12 @@ async def test_a_server_that_is_down_is_a_connection_error(dialect: str, closed_
 
 @pytest.mark.parametrize("dialect", SERVERS)
 async def test_a_server_that_does_not_answer_is_a_connection_error_in_time(
-    dialect: str, silent_port: int
+    dialect: str, unresponsive_port: int
 ):
     started = time.monotonic()
-    error = await refusal(f"{dialect}://u:sesame@127.0.0.1:{silent_port}/a", connect_timeout=1)
+    error = await refusal(
+        f"{dialect}://u:sesame@127.0.0.1:{unresponsive_port}/a", connect_timeout=1
+    )
     assert isinstance(error, ConnectionError)
     assert time.monotonic() - started < 10
     assert "".join(traceback.format_exception(error)).count("Traceback") == 1
@@ -156,7 +158,7 @@ async def test_the_cause_of_an_error_is_the_error_of_the_driver_alone(
     assert "sesame" not in shown
 
 
-async def test_why_a_driver_could_not_connect_is_said_where_only_its_own_cause_does(
+async def test_the_message_includes_the_reason_that_only_the_cause_of_a_drivers_error_gives(
     closed_port: int,
 ):
     error = await refusal(f"mariadb+aiomysql://u@127.0.0.1:{closed_port}/a")

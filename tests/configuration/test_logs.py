@@ -83,7 +83,7 @@ except KeyboardInterrupt:
 
 @drivers
 @pytest.mark.parametrize("end", ["by itself", "interrupted"])
-def test_a_process_that_never_closes_its_storage_ends_without_a_word(
+def test_a_process_that_never_closes_its_storage_ends_without_output(
     database_url: str, driver: str, end: str
 ):
     with subprocess.Popen(

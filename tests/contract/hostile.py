@@ -1,4 +1,4 @@
-"""Text and JSON that databases like to bend, and the calls that carry text in and out again."""
+"""Text and JSON that databases corrupt, and the calls that store and return text."""
 
 from __future__ import annotations
 

@@ -311,7 +311,7 @@ async def test_kinds_of_dict_are_json_objects(storage: BaseStorageProvider) -> N
     assert await storage.get("plugin", "default") == {"a": [1]}
 
 
-async def test_the_storage_is_as_good_as_new_after_errors(
+async def test_the_storage_works_as_before_after_errors(
     storage: BaseStorageProvider, conversation_id: Id, message_id: Id
 ) -> None:
     """More errors than any pool has connections."""

@@ -1,4 +1,4 @@
-"""Calls that are in flight while the storage is closed, or whose caller has gone."""
+"""Calls that are in flight while the storage is closed, or whose caller was cancelled."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def test_calls_in_flight_are_finished_before_the_storage_closes(
         await storage.get("namespace", "1")
 
 
-async def test_a_cancelled_call_takes_nothing_with_it(storage: BaseStorageProvider) -> None:
+async def test_a_cancelled_read_leaves_the_storage_usable(storage: BaseStorageProvider) -> None:
     await storage.set("namespace", "key", {"kept": True})
     for _ in range(20):
         call = asyncio.create_task(storage.get("namespace", "key"))

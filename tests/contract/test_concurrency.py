@@ -1,4 +1,4 @@
-"""Many callers at once, in one process and in several."""
+"""Many concurrent callers, in one process and in several."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ async def test_a_conversation_without_a_name_gets_one_when_it_is_known(
     assert await channel_names(storage) == ["general"]
 
 
-async def test_the_id_of_a_channel_stands_for_its_name_until_the_name_is_known(
+async def test_the_id_of_a_channel_is_its_name_until_the_name_is_known(
     storage: BaseStorageProvider,
 ) -> None:
     await storage.get_or_create_conversation(*THREAD, THREAD[1])

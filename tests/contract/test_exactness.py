@@ -1,4 +1,4 @@
-"""What goes in comes out: text, JSON and keys, by every argument that carries one."""
+"""What is written is read unchanged: text, JSON and keys, by every argument that carries one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CARRIERS = CONTENTS | NAMES
 
 
 @pytest.mark.parametrize("carry", CARRIERS.values(), ids=CARRIERS.keys())
-async def test_hostile_text_comes_out_as_it_went_in(
+async def test_hostile_text_is_read_as_it_was_written(
     storage: BaseStorageProvider, carry: Carry
 ) -> None:
     corrupted = {text: out for text in TEXTS if (out := await carry(storage, text)) != text}
@@ -44,7 +44,7 @@ async def test_hostile_text_comes_out_as_it_went_in(
 
 
 @pytest.mark.parametrize("carry", NAMES.values(), ids=NAMES.keys())
-async def test_a_name_of_a_thousand_characters_comes_out_as_it_went_in(
+async def test_a_name_of_a_thousand_characters_is_read_as_it_was_written(
     storage: BaseStorageProvider, carry: Carry
 ) -> None:
     corrupted = [name[:2] for name in LONG_KEYS if await carry(storage, name) != name]
@@ -53,7 +53,7 @@ async def test_a_name_of_a_thousand_characters_comes_out_as_it_went_in(
 
 @pytest.mark.parametrize("carry", CONTENTS.values(), ids=CONTENTS.keys())
 @pytest.mark.parametrize("unit", ["0123456789abcde\n", "ünï😀 ", "NUL \0 "], ids=ascii)
-async def test_three_megabytes_of_text_come_out_as_they_went_in(
+async def test_three_megabytes_of_text_are_read_as_they_were_written(
     storage: BaseStorageProvider, carry: Carry, unit: str
 ) -> None:
     text = unit * (3_000_000 // len(unit.encode()))
@@ -64,7 +64,7 @@ async def test_three_megabytes_of_text_come_out_as_they_went_in(
 
 
 @pytest.mark.parametrize("name", ["append_text_block", "append_file_block content"])
-async def test_seventy_megabytes_come_out_as_they_went_in_or_the_servers_limit_is_named(
+async def test_seventy_megabytes_are_read_as_they_were_written_or_the_servers_limit_is_named(
     storage: BaseStorageProvider, name: str
 ) -> None:
     text = "0123456789abcde\n" * (70_000_000 // 16)
@@ -77,7 +77,7 @@ async def test_seventy_megabytes_come_out_as_they_went_in_or_the_servers_limit_i
     assert await CONTENTS[name](storage, "small again") == "small again"
 
 
-async def test_thirty_megabytes_of_base64_come_out_as_they_went_in_or_the_servers_limit_is_named(
+async def test_thirty_megabytes_are_read_as_they_were_written_or_the_servers_limit_is_named(
     storage: BaseStorageProvider, conversation_id: Id, message_id: Id
 ) -> None:
     data = base64.b64encode(bytes(range(250)) * 90_000).decode()
@@ -201,14 +201,16 @@ async def assert_every_call_keeps(storage: BaseStorageProvider, value: dict[str,
 
 
 @pytest.mark.parametrize("value", JSON_OBJECTS.values(), ids=JSON_OBJECTS.keys())
-async def test_a_json_object_comes_out_as_it_went_in(
+async def test_a_json_object_is_read_as_it_was_written(
     storage: BaseStorageProvider, value: dict[str, Any]
 ) -> None:
     await assert_every_call_keeps(storage, value)
 
 
 @pytest.mark.parametrize("depth", [50, 254, 255, 400])
-async def test_deep_json_comes_out_as_it_went_in(storage: BaseStorageProvider, depth: int) -> None:
+async def test_deep_json_is_read_as_it_was_written(
+    storage: BaseStorageProvider, depth: int
+) -> None:
     await assert_every_call_keeps(storage, nested(depth))
 
 
@@ -239,7 +241,7 @@ async def test_json_deeper_than_can_be_read_back_is_a_value_error(
     assert await storage.get("plugin", "key") is None
 
 
-async def test_a_tuple_comes_out_as_a_list(storage: BaseStorageProvider) -> None:
+async def test_a_tuple_is_read_as_a_list(storage: BaseStorageProvider) -> None:
     await assert_every_call_keeps(storage, {"a": (1, (2.0, "3"), [(None,)], {"b": ()})})
 
 
@@ -302,7 +304,7 @@ FEWER_EXAMPLES = settings(FEW_EXAMPLES, max_examples=5, phases=[Phase.explicit, 
 
 @FEWER_EXAMPLES
 @given(texts=st.fixed_dictionaries(dict.fromkeys(CARRIERS, ANY_TEXT)))
-async def test_any_text_comes_out_as_it_went_in(
+async def test_any_text_is_read_as_it_was_written(
     storage: BaseStorageProvider, texts: dict[str, str]
 ) -> None:
     corrupted = {
@@ -317,7 +319,7 @@ async def test_any_text_comes_out_as_it_went_in(
 @given(value=ANY_OBJECT, depth=st.just(0) | st.integers(0, 450))
 @example(value={"z": NUMBERS, "a": {"b": 1, "": 2, "a": -0.0}}, depth=0)
 @example(value={"z": BIG_INTEGERS, "a": {"b": 1, "": 2, "a": -0.0}}, depth=496)
-async def test_any_json_object_comes_out_as_it_went_in(
+async def test_any_json_object_is_read_as_it_was_written(
     storage: BaseStorageProvider, value: dict[str, Any], depth: int
 ) -> None:
     await assert_every_call_keeps(storage, value | nested(depth, value))

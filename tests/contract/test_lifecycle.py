@@ -115,7 +115,7 @@ async def test_everything_is_there_after_a_restart(new_provider: Any) -> None:
 
 
 @pytest.mark.durable
-async def test_what_one_process_writes_the_other_reads_at_once(new_provider: Any) -> None:
+async def test_what_one_process_writes_the_other_reads_immediately(new_provider: Any) -> None:
     one, two = await new_provider(), await new_provider()
     assert await two.query("plugin", {}) == []
     conversation_id = await write_all(one)

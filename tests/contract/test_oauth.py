@@ -133,7 +133,7 @@ async def test_putting_a_row_does_not_change_it(storage: BaseStorageProvider) ->
     assert client == oauth_client()
 
 
-async def test_a_deleted_token_is_gone_and_the_others_stay(
+async def test_a_deleted_token_is_absent_and_the_others_stay(
     storage: BaseStorageProvider,
 ) -> None:
     for user_id, server_id in [("U1", "s1"), ("U1", "s2"), ("U2", "s1")]:
@@ -144,7 +144,7 @@ async def test_a_deleted_token_is_gone_and_the_others_stay(
     assert await storage.get_oauth_token("U2", "s1") == oauth_token()
 
 
-async def test_a_deleted_client_is_gone_and_the_others_stay(
+async def test_a_deleted_client_is_absent_and_the_others_stay(
     storage: BaseStorageProvider,
 ) -> None:
     for server_id, redirect_uri in [("s1", "r1"), ("s1", "r2"), ("s2", "r1")]:

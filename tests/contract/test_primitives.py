@@ -52,7 +52,7 @@ async def test_namespaces_and_keys_are_apart(storage: BaseStorageProvider) -> No
     assert await storage.get("one", "other") is None
 
 
-async def test_a_deleted_value_is_gone(storage: BaseStorageProvider) -> None:
+async def test_a_deleted_value_is_absent(storage: BaseStorageProvider) -> None:
     await storage.set("plugin", "key", {"a": 1})
     await storage.delete("plugin", "key")
     assert await storage.get("plugin", "key") is None

@@ -39,7 +39,7 @@ def test_a_misspelt_task_is_named_with_the_one_that_is_meant():
     assert "'tset': do you mean 'test'?" in errors
 
 
-def test_a_python_without_pip_is_told_in_one_line_what_to_install(tmp_path: Path):
+def test_a_python_without_pip_gets_one_line_that_says_what_to_install(tmp_path: Path):
     shutil.copy(CHECKOUT / "dev.py", tmp_path)
     shutil.copy(CHECKOUT / "pyproject.toml", tmp_path)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)

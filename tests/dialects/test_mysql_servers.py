@@ -23,7 +23,7 @@ type Own = MariaDB | MySQL
 
 @pytest.fixture(scope="module", params=[MariaDB, MySQL], ids=["mariadb", "mysql"])
 def own(request: pytest.FixtureRequest) -> Iterator[Own]:
-    """A server that nobody else uses."""
+    """A server that no other test uses."""
     try:
         server: Own = request.param.start()
     except ServerMissingError as missing:

@@ -19,7 +19,7 @@ from tests.support.unknown_dialects import register
 
 CHECKOUT = Path(__file__).parents[2]
 
-# A process that is ready says so, and goes on when it is told to.
+# A process prints that it is ready, and continues after a line of input.
 INITIALIZE_ON_SIGNAL = """
 import asyncio, sys
 from tests.support.unknown_dialects import register
@@ -53,7 +53,7 @@ def table_names(url: str) -> list[str]:
 
 
 @pytest.mark.durable
-def test_processes_that_start_at_once_without_a_lock_all_start(fresh_url: str):
+def test_processes_that_start_at_the_same_time_without_a_lock_all_start(fresh_url: str):
     url = plain(fresh_url)
     run_at_once(INITIALIZE_ON_SIGNAL, *((url, str(number)) for number in range(5)))
 

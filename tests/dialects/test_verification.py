@@ -168,7 +168,7 @@ event.listen(Engine, "before_cursor_execute", fail)
 """
 
 
-def test_the_same_error_again_and_again_stops_the_tests():
+def test_an_error_that_repeats_stops_the_tests():
     status, output = verify("sqlite:///agents.db", script=FAILING + VERIFY)
     assert status == 1
     assert "stopped after 5 times the same error, RuntimeError" in output

@@ -1,4 +1,4 @@
-"""A caller that gives up: what it began has ended before it goes on, and nothing is left of it."""
+"""Cancelled callers: their calls end, and leave no connection, transaction or lock."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ async def test_a_close_that_is_given_up_closes_all_the_same(backend: str, fresh_
 
 @servers
 @pytest.mark.parametrize("opens_again", [False, True])
-async def test_a_call_that_waits_to_be_made_again_ends_with_the_storage(
+async def test_a_call_that_waits_for_its_retry_ends_when_the_storage_closes(
     relayed: Provider, relay: Relay, opens_again: bool
 ):
     await relayed.set("plugin", "key", {})
@@ -98,7 +98,7 @@ async def test_a_call_that_waits_to_be_made_again_ends_with_the_storage(
         await waiting
 
 
-# PostgreSQL is asked to cancel, which may come too late: there nobody is told what became of it.
+# PostgreSQL is asked to cancel, which may come too late: the result of such a call is unknown.
 @pytest.mark.parametrize("backend", ["mariadb", "mysql", "sqlite-file"], indirect=True)
 async def test_a_write_that_a_lock_kept_is_not_stored_after_its_error(
     backend: str, database_url: str, new_provider: NewProvider

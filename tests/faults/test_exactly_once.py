@@ -1,4 +1,4 @@
-"""A call whose connection dies is made again, and what it stores is there once."""
+"""A call whose connection is lost is retried, and what it stores is stored once."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ async def test_a_server_that_stays_down_is_a_connection_error_in_time(
     assert await storage_with_timeout.get("namespace", "key") == {"kept": True}
 
 
-# How long the server lets a statement wait for a lock, as its driver is told.
+# The lock timeout of the server, as an argument of its driver.
 SHORT_LOCK_TIMEOUT = {
     "postgresql": {"server_settings": {"lock_timeout": "100ms"}},
     "mariadb": {"init_command": "SET SESSION innodb_lock_wait_timeout = 1"},
@@ -106,7 +106,7 @@ SHORT_LOCK_TIMEOUT = {
 
 @pytest.mark.parametrize("backend", ["postgresql", "mariadb", "mysql"], indirect=True)
 @both_paths
-async def test_a_call_that_a_lock_kept_too_long_is_made_again(
+async def test_a_call_that_reached_the_lock_timeout_is_retried(
     backend: str, database_url: str, new_provider: NewProvider, watch: bool
 ):
     storage = await new_provider(connect_args=SHORT_LOCK_TIMEOUT[backend])
@@ -122,7 +122,7 @@ async def test_a_call_that_a_lock_kept_too_long_is_made_again(
 
 
 @pytest.mark.parametrize("backend", ["postgresql", "mariadb", "mysql"], indirect=True)
-async def test_a_lock_that_is_never_given_up_is_a_timeout_and_nothing_is_stored(
+async def test_a_lock_that_is_never_released_is_a_timeout_and_nothing_is_stored(
     backend: str, database_url: str, new_provider: NewProvider
 ):
     storage = await new_provider(connect_args=SHORT_LOCK_TIMEOUT[backend], connect_timeout=2)

@@ -1,4 +1,4 @@
-"""A call that is given up, once or many times: it has no effect later, and nothing runs on."""
+"""A call that is given up, once or many times: it has no effect later, and no statement remains."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ async def test_writes_that_wait_for_a_lock_and_are_given_up_are_never_stored(
 ):
     limit = {"command_timeout": 0.5} if way == "time limit" else {}
     storage = await new_provider(url=with_driver(database_url, driver), pool_size=2, **limit)
-    patient = await new_provider(url=with_driver(database_url, driver))
+    other = await new_provider(url=with_driver(database_url, driver))
     if watch:
         watch_engine(storage)
     await storage.set("plugin", "key", {"n": 0})
@@ -126,7 +126,7 @@ async def test_writes_that_wait_for_a_lock_and_are_given_up_are_never_stored(
     await storage.set("plugin", "key", {"n": 1})
     assert await storage.get("plugin", "key") == {"n": 1}
     assert await asyncio.to_thread(observer.transactions_left) == 0
-    assert await patient.get("plugin", "key") == {"n": 1}
+    assert await other.get("plugin", "key") == {"n": 1}
 
 
 @pytest.mark.parametrize("driver", ["sqlite", "sqlite+aiosqlite"])
@@ -137,17 +137,17 @@ async def test_a_write_that_took_too_long_is_not_stored_or_no_error(
     url = make_url(database_url).set(drivername=driver)
     large = "x" * 60_000_000
     storage = await new_provider(url=url, command_timeout=0.05)
-    patient = await new_provider(url=url)
+    other = await new_provider(url=url)
     for number in range(5):
         try:
             await storage.set("plugin", str(number), {"text": large})
         except DatabaseTimeoutError:
-            is_told = False
+            is_returned = False
         else:
-            is_told = True
-        is_there = await patient.get("plugin", str(number)) is not None
-        assert is_there == is_told
-        await patient.delete("plugin", str(number))
+            is_returned = True
+        is_there = await other.get("plugin", str(number)) is not None
+        assert is_there == is_returned
+        await other.delete("plugin", str(number))
 
 
 CLOSED_UNDER_A_WRITER = """
@@ -189,7 +189,7 @@ def test_a_file_is_closed_while_a_call_waits_for_its_lock(tmp_path: Path, driver
 
 
 @everywhere
-def test_a_storage_is_started_several_times_at_once_in_each_of_two_event_loops(fresh_url: str):
+def test_a_storage_is_started_several_times_concurrently_in_each_of_two_event_loops(fresh_url: str):
     storage = Provider(url=fresh_url)
 
     async def start() -> None:
@@ -236,7 +236,7 @@ sys.exit(os.waitstatus_to_exitcode(status))
 
 
 @everywhere
-def test_a_forked_process_is_told_to_initialize_the_storage_itself(fresh_url: str):
+def test_a_forked_process_gets_an_error_that_says_to_initialize_the_storage(fresh_url: str):
     done = subprocess.run(
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKED, fresh_url],
         capture_output=True,

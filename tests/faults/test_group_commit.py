@@ -1,4 +1,4 @@
-"""Writes to an SQLite file that wait together share one transaction, each as if it were alone."""
+"""Writes to an SQLite file that wait together share one transaction, each with its own result."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ async def test_a_write_alone_needs_no_transaction(new_provider: NewProvider):
     assert [statement.split()[0] for statement in statements] == ["INSERT"]
 
 
-async def test_a_write_that_fails_takes_no_neighbour_with_it(new_provider: NewProvider):
+async def test_a_write_that_fails_does_not_fail_the_others_of_its_transaction(
+    new_provider: NewProvider,
+):
     storage = await new_provider()
     conversation = await storage.get_or_create_conversation("agent", "C1", "1.0", "general")
     message = await storage.create_message(conversation, "U1", "Ada", "ada")
@@ -81,7 +83,7 @@ async def test_a_write_that_fails_takes_no_neighbour_with_it(new_provider: NewPr
     assert sorted(texts, key=int) == [str(n) for n in range(WRITES) if n % 3]
 
 
-async def test_a_full_disk_takes_what_does_not_fit_and_nothing_else(
+async def test_a_full_disk_refuses_only_the_writes_that_do_not_fit(
     database_url: str, new_provider: NewProvider
 ):
     storage = await new_provider()
@@ -184,7 +186,7 @@ async def unreliable(new_provider: NewProvider) -> tuple[Provider, Unreliable]:
     return storage, file
 
 
-async def test_writes_whose_commit_fails_are_made_again_each_alone(new_provider: NewProvider):
+async def test_writes_whose_commit_fails_are_retried_separately(new_provider: NewProvider):
     storage, file = await unreliable(new_provider)
     file.failing = ("COMMIT",)
     ids = await asyncio.gather(

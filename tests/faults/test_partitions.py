@@ -178,11 +178,11 @@ async def test_a_partition_is_noticed_while_a_response_is_awaited(remote: Remote
         call = asyncio.create_task(storage.set("namespace", "key", {"n": 1}))
         await asyncio.wait({call}, timeout=0.5)
         assert not call.done()
-        link.go_down()  # everything that was sent is acknowledged: only probes tell
+        link.go_down()  # everything that was sent is acknowledged: only probes detect it
         with pytest.raises(ConnectionError):
             await call
         link.come_up()
-    print(f"\nit was told after {time.monotonic() - started:.1f} s")
+    print(f"\nit was detected after {time.monotonic() - started:.1f} s")
     assert time.monotonic() - started < LONG_BEFORE_COMMAND_TIMEOUT
     await storage.set("namespace", "key", {"n": 2})
     await storage.close()

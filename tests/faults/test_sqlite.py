@@ -223,7 +223,7 @@ async def test_a_file_that_another_process_holds_too_long_is_a_timeout_and_nothi
 
 
 @drivers
-async def test_a_folder_that_vanishes_is_told_at_the_next_start_and_made_again_by_nobody(
+async def test_a_folder_that_was_removed_is_an_error_at_the_next_start_and_is_not_created(
     tmp_path: Path, driver: str
 ):
     folder = tmp_path / "volume"

@@ -58,7 +58,7 @@ async def options(storage: Provider, driver: str) -> dict[str, int]:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "probes"),
+    ("seconds", "settings"),
     [
         (0.5, (1, 1, 1, 500)),
         (3, (1, 1, 2, 3_000)),
@@ -68,9 +68,9 @@ async def options(storage: Provider, driver: str) -> dict[str, int]:
     ],
 )
 def test_the_keepalive_settings_fill_the_time_limit(
-    seconds: float, probes: tuple[int, int, int, int]
+    seconds: float, settings: tuple[int, int, int, int]
 ):
-    assert Keepalive.within(seconds) == probes
+    assert Keepalive.within(seconds) == settings
 
 
 @drivers

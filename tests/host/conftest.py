@@ -1,4 +1,4 @@
-"""A database in which the demo's threads were told, and what was stored of them."""
+"""A database in which the demo's threads were replayed, and what was stored of them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ BARE_CHANNEL = "C0BARE00001"
 
 
 @dataclass(frozen=True)
-class ToldThread:
-    """A thread of the demo, and what the provider gives back of it."""
+class StoredThread:
+    """A thread of the demo, and what the provider returns of it."""
 
     thread: Thread
     id: int | str
@@ -36,51 +36,51 @@ class ToldThread:
 
 
 @dataclass(frozen=True)
-class Told:
+class Stored:
     """The database, the demo's threads in it, oldest first, and a bare conversation after them."""
 
     url: str
     started: datetime
-    threads: list[ToldThread]
+    threads: list[StoredThread]
     bare_id: int | str
     finished: datetime
 
 
 @pytest.fixture(scope="session")
-def told(
+def stored(
     backend: str, server: Server | None, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Told]:
-    """A database in which the demo's threads were told once; to be read only."""
+) -> Iterator[Stored]:
+    """A database in which the demo's threads were replayed once; to be read only."""
     url = (
         server.create_database()
         if server
-        else f"sqlite:///{tmp_path_factory.mktemp('told') / 'told.db'}"
+        else f"sqlite:///{tmp_path_factory.mktemp('stored') / 'stored.db'}"
     )
-    yield asyncio.run(_tell(url))
+    yield asyncio.run(_store(url))
     if server:
         server.drop_database(url)
 
 
-async def _tell(url: str) -> Told:
+async def _store(url: str) -> Stored:
     provider = Provider(url=url)
     await provider.initialize()
     try:
         started = datetime.now(UTC)
         await _tell_of_another_agent(provider)
         threads = [
-            await _tell_thread(provider, thread, f"1763820000.00000{number}")
+            await _store_thread(provider, thread, f"1763820000.00000{number}")
             for number, thread in enumerate(THREADS)
         ]
         bare_id = await _tell_barely(provider)
-        return Told(url, started, threads, bare_id, datetime.now(UTC))
+        return Stored(url, started, threads, bare_id, datetime.now(UTC))
     finally:
         await provider.close()
 
 
-async def _tell_thread(provider: Provider, thread: Thread, thread_id: str) -> ToldThread:
+async def _store_thread(provider: Provider, thread: Thread, thread_id: str) -> StoredThread:
     replayed = await replay(ConversationManager(provider), thread, thread_id)
     messages = await provider.get_messages_with_blocks(replayed.conversation_id)
-    return ToldThread(thread, replayed.conversation_id, thread_id, messages)
+    return StoredThread(thread, replayed.conversation_id, thread_id, messages)
 
 
 async def _tell_of_another_agent(provider: Provider) -> None:

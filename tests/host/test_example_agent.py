@@ -24,7 +24,7 @@ def test_the_storage_needs_a_type_and_a_url_and_nothing_else() -> None:
     assert lines in text("README.md")
 
 
-def test_the_demo_is_told_of_this_agent() -> None:
+def test_the_demo_has_the_names_of_this_agent() -> None:
     assert HELLO_STORAGE.name == AGENT_NAME
     assert f'version: "{AGENT_VERSION}"\n' in text("config.yaml")
     assert f"model: {MODEL}\n" in text("config.yaml")

@@ -13,7 +13,7 @@ import pytest
 
 from slack_agents_sqlalchemy.demo.script import File, ToolCall
 from tests.host.commands import Finished, slack_agents
-from tests.host.conftest import BARE_CHANNEL, Told, ToldThread
+from tests.host.conftest import BARE_CHANNEL, Stored, StoredThread
 
 pytestmark = pytest.mark.durable
 
@@ -30,9 +30,9 @@ class Pages:
         """The page that lists the conversations."""
         return (self.directory / "index.html").read_text(encoding="utf-8")
 
-    def of(self, told: ToldThread) -> str:
+    def of(self, stored: StoredThread) -> str:
         """Return the page of a thread."""
-        page = self.directory / "conversations" / f"{told.id}.html"
+        page = self.directory / "conversations" / f"{stored.id}.html"
         return page.read_text(encoding="utf-8")
 
     def file(self, page: str, ending: str) -> bytes:
@@ -41,42 +41,44 @@ class Pages:
         return (self.directory / "conversations" / link).read_bytes()
 
 
-async def exported(told: Told, directory: Path, *filters: str) -> Pages:
+async def exported(stored: Stored, directory: Path, *filters: str) -> Pages:
     """Run the command into a directory."""
     options: tuple[str | Path, ...] = ("--format", "html", "--output", directory, *filters)
     finished = await slack_agents(
         "export-conversations",
         *options,
-        url=told.url,
+        url=stored.url,
     )
     return Pages(directory, finished)
 
 
 @pytest.fixture(scope="module")
-def pages(told: Told, tmp_path_factory: pytest.TempPathFactory) -> Pages:
+def pages(stored: Stored, tmp_path_factory: pytest.TempPathFactory) -> Pages:
     """The pages of all conversations, made once; to be read only."""
-    return asyncio.run(exported(told, tmp_path_factory.mktemp("pages")))
+    return asyncio.run(exported(stored, tmp_path_factory.mktemp("pages")))
 
 
 def test_the_export_says_how_many_conversations_it_wrote(pages: Pages) -> None:
     assert pages.finished == Finished(0, f"Exported 7 conversation(s) to {pages.directory}/\n", "")
 
 
-def test_the_index_lists_every_thread_of_the_agent_by_its_channel(told: Told, pages: Pages) -> None:
+def test_the_index_lists_every_thread_of_the_agent_by_its_channel(
+    stored: Stored, pages: Pages
+) -> None:
     index = pages.index
-    for each in told.threads:
+    for each in stored.threads:
         assert f"<h2>Channel: {each.thread.channel.name}</h2>" in index
         words = html.escape(each.thread.turns[0].text[:100])
         assert f'<a href="conversations/{each.id}.html">{words}</a>' in index
         assert f"<td>{each.said_at[0]:%Y-%m-%d %H:%M:%S}</td>" in index
     assert f"<h2>Channel: {BARE_CHANNEL}</h2>" in index
-    assert f'<a href="conversations/{told.bare_id}.html">(no text)</a>' in index
-    assert index.count("<td>hello-storage</td>") == len(told.threads) + 1
+    assert f'<a href="conversations/{stored.bare_id}.html">(no text)</a>' in index
+    assert index.count("<td>hello-storage</td>") == len(stored.threads) + 1
     assert "elsewhere" not in index
 
 
-def test_a_page_shows_who_wrote_when_and_what_it_cost(told: Told, pages: Pages) -> None:
-    for each in told.threads:
+def test_a_page_shows_who_wrote_when_and_what_it_cost(stored: Stored, pages: Pages) -> None:
+    for each in stored.threads:
         page = pages.of(each)
         headers = [
             f"{turn.user.name} &mdash; {at:%Y-%m-%d %H:%M:%S}"
@@ -89,9 +91,9 @@ def test_a_page_shows_who_wrote_when_and_what_it_cost(told: Told, pages: Pages) 
 
 
 def test_a_page_shows_every_tool_call_with_input_output_and_outcome(
-    told: Told, pages: Pages
+    stored: Stored, pages: Pages
 ) -> None:
-    for each in told.threads:
+    for each in stored.threads:
         page, calls = pages.of(each), list(each.thread.tool_calls())
         assert page.count("<details") == len(calls)
         assert page.count('<details class="tool-error">') == sum(call.is_error for call in calls)
@@ -112,8 +114,10 @@ def rendered(call: ToolCall) -> str:
     )
 
 
-def test_an_image_is_shown_and_has_the_bytes_that_were_uploaded(told: Told, pages: Pages) -> None:
-    revenue = told.threads[0]
+def test_an_image_is_shown_and_has_the_bytes_that_were_uploaded(
+    stored: Stored, pages: Pages
+) -> None:
+    revenue = stored.threads[0]
     (upload,) = revenue.thread.turns[0].uploads
     page = pages.of(revenue)
     assert pages.file(page, "_image.png") == upload.file.data
@@ -122,9 +126,9 @@ def test_an_image_is_shown_and_has_the_bytes_that_were_uploaded(told: Told, page
 
 
 def test_a_pdf_heads_its_extracted_text_and_has_the_bytes_that_were_uploaded(
-    told: Told, pages: Pages
+    stored: Stored, pages: Pages
 ) -> None:
-    invoice = told.threads[2]
+    invoice = stored.threads[2]
     (upload,) = invoice.thread.turns[0].uploads
     page = pages.of(invoice)
     assert pages.file(page, upload.file.filename) == upload.file.data
@@ -134,9 +138,9 @@ def test_a_pdf_heads_its_extracted_text_and_has_the_bytes_that_were_uploaded(
 
 
 def test_a_file_made_by_a_tool_has_its_name_its_size_and_its_bytes(
-    told: Told, pages: Pages
+    stored: Stored, pages: Pages
 ) -> None:
-    revenue = told.threads[0]
+    revenue = stored.threads[0]
     (file,) = [file for call in revenue.thread.tool_calls() for file in call.files]
     page = pages.of(revenue)
     assert pages.file(page, file.filename) == file.data
@@ -153,15 +157,15 @@ def test_no_file_is_written_twice(pages: Pages) -> None:
 
 
 async def test_the_filters_choose_pages_and_the_index_names_them(
-    told: Told, tmp_path: Path
+    stored: Stored, tmp_path: Path
 ) -> None:
-    vpn, access = told.threads[1], told.threads[5]
+    vpn, access = stored.threads[1], stored.threads[5]
     since, until = vpn.said_at[-1].isoformat(), access.said_at[0].isoformat()
     filters = ("--handle", "Priya Raghavan", "--date-from", since, "--date-to", until)
 
     some, none = await asyncio.gather(
-        exported(told, tmp_path / "some", *filters),
-        exported(told, tmp_path / "none", "--handle", "Nobody"),
+        exported(stored, tmp_path / "some", *filters),
+        exported(stored, tmp_path / "none", "--handle", "Nobody"),
     )
 
     assert some.finished.exit_code == 0

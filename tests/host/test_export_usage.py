@@ -13,7 +13,7 @@ import pytest
 from slack_agents_sqlalchemy.demo.replay import estimated_cost
 from slack_agents_sqlalchemy.demo.threads import AGENT_NAME, AGENT_VERSION, MODEL
 from tests.host.commands import Finished, slack_agents
-from tests.host.conftest import Told, ToldThread
+from tests.host.conftest import Stored, StoredThread
 
 pytestmark = pytest.mark.durable
 
@@ -34,19 +34,19 @@ def rows_of(output: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def expected_row(told: ToldThread) -> dict[str, str]:
+def expected_row(stored: StoredThread) -> dict[str, str]:
     """Return the row that the framework should write of a thread, from the script alone."""
-    thread = told.thread
+    thread = stored.thread
     usages = [turn.usage for turn in thread.turns]
-    first, last = told.said_at[0], told.said_at[-1]
+    first, last = stored.said_at[0], stored.said_at[-1]
     return {
-        "conversation_id": str(told.id),
+        "conversation_id": str(stored.id),
         "date": first.date().isoformat(),
         "started_at": first.isoformat(),
         "last_message_at": last.isoformat(),
         "agent_name": AGENT_NAME,
         "channel_name": thread.channel.name,
-        "thread_id": told.thread_id,
+        "thread_id": stored.thread_id,
         "user_id": thread.turns[0].user.id,
         "user_handle": thread.turns[0].user.name,
         "message_count": str(len(thread.turns)),
@@ -64,26 +64,26 @@ def expected_row(told: ToldThread) -> dict[str, str]:
 
 
 async def test_every_conversation_has_its_row_with_the_numbers_that_were_written(
-    told: Told, tmp_path: Path
+    stored: Stored, tmp_path: Path
 ) -> None:
     output = tmp_path / "usage.csv"
 
-    finished, rows = await exported(told.url, output)
+    finished, rows = await exported(stored.url, output)
 
     assert finished == Finished(0, f"Exported 7 conversation(s) to {output}\n", "")
     *of_threads, bare = rows
-    assert of_threads == [expected_row(thread) for thread in told.threads]
+    assert of_threads == [expected_row(thread) for thread in stored.threads]
     times = [
         datetime.fromisoformat(row[column])
         for row in rows
         for column in ("started_at", "last_message_at")
     ]
     assert times == sorted(times)
-    assert told.started <= times[0]
-    assert times[-1] <= told.finished
+    assert stored.started <= times[0]
+    assert times[-1] <= stored.finished
     # The cost of a model without a price is nothing, as the framework counts it.
     assert bare == bare | {
-        "conversation_id": str(told.bare_id),
+        "conversation_id": str(stored.bare_id),
         "channel_name": "",
         "thread_id": "1.5",
         "user_handle": "bare",
@@ -102,10 +102,10 @@ async def test_every_conversation_has_its_row_with_the_numbers_that_were_written
 
 
 async def test_the_filters_choose_the_conversations_with_one_message_that_meets_them_all(
-    told: Told, tmp_path: Path
+    stored: Stored, tmp_path: Path
 ) -> None:
-    revenue, vpn, invoice, deployment, contracts, access = told.threads
-    bare = str(told.bare_id)
+    revenue, vpn, invoice, deployment, contracts, access = stored.threads
+    bare = str(stored.bare_id)
     filters: dict[tuple[str, ...], list[Any]] = {
         ("--handle", "Amélie Durand"): [revenue, invoice],
         ("--date-to", invoice.said_at[-1].isoformat()): [revenue, vpn, invoice],
@@ -117,7 +117,7 @@ async def test_the_filters_choose_the_conversations_with_one_message_that_meets_
 
     ended = await asyncio.gather(
         *(
-            exported(told.url, tmp_path / f"{number}.csv", *arguments)
+            exported(stored.url, tmp_path / f"{number}.csv", *arguments)
             for number, arguments in enumerate(filters)
         )
     )

@@ -95,7 +95,7 @@ def statements() -> Iterator[list[str]]:
 
 
 @durable
-async def test_eight_processes_start_at_once_on_an_empty_database(fresh_url: str):
+async def test_eight_processes_start_at_the_same_time_on_an_empty_database(fresh_url: str):
     arguments = [(fresh_url, str(number)) for number in range(8)]
     for errors in run_at_once(INITIALIZE_ON_SIGNAL, *arguments):
         # A process that waits for long logs it.
@@ -264,7 +264,7 @@ async def test_an_interrupted_migration_is_continued(fresh_url: str, steps: int)
     await provider.close()
 
 
-async def test_storages_that_start_at_once_in_one_process_all_start(fresh_url: str):
+async def test_storages_that_start_at_the_same_time_in_one_process_all_start(fresh_url: str):
     providers = [Provider(url=fresh_url) for _ in range(4)]
     await asyncio.gather(*(provider.initialize() for provider in providers))
     for provider in providers:
@@ -272,7 +272,7 @@ async def test_storages_that_start_at_once_in_one_process_all_start(fresh_url: s
         await provider.close()
 
 
-async def test_one_storage_may_be_started_several_times_at_once(fresh_url: str):
+async def test_one_storage_may_be_started_several_times_concurrently(fresh_url: str):
     provider = Provider(url=fresh_url)
     await asyncio.gather(*(provider.initialize() for _ in range(3)))
     await provider.set("namespace", "key", {"stored": True})

@@ -1,4 +1,4 @@
-"""The fast path: nobody who watches the engine misses a statement, and errors are told alike."""
+"""The fast path: a listener of the engine sees every statement, and errors are the same."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ async def test_no_caller_notices_that_another_process_changed_the_type_of_a_colu
 
 
 @both_paths
-async def test_an_error_of_the_database_is_told_alike_on_both_paths(fresh_url: str, watch: bool):
+async def test_an_error_of_the_database_is_the_same_on_both_paths(fresh_url: str, watch: bool):
     storage = Provider(url=fresh_url)
     await storage.initialize()
     await scalar(storage, "DROP TABLE slack_agents_heartbeats")

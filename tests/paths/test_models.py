@@ -28,7 +28,7 @@ PLAIN = {str: String, bool: Boolean}
 MODELS = [mapper.class_ for mapper in Base.registry.mappers if not mapper.inherits]
 
 
-async def tell(storage: Provider) -> int | str:
+async def store_conversation(storage: Provider) -> int | str:
     conversation = await storage.get_or_create_conversation("agent", "C1", "1.0", "general")
     message = await storage.create_message(conversation, "U1", "Ada", "ada")
     await storage.append_tool_block(
@@ -55,7 +55,7 @@ async def tell(storage: Provider) -> int | str:
 
 
 async def test_what_the_agents_cost_is_a_query_of_the_models(storage: Provider):
-    await tell(storage)
+    await store_conversation(storage)
     costs = (
         select(
             Conversation.agent_name,
@@ -73,7 +73,7 @@ async def test_what_the_agents_cost_is_a_query_of_the_models(storage: Provider):
 
 
 async def test_the_input_null_of_a_tool_call_is_not_null_in_sql(storage: Provider):
-    conversation = await tell(storage)
+    conversation = await store_conversation(storage)
     message = await storage.create_message(conversation, "U1", "Ada", "ada")
     await storage.append_tool_block(
         message,
@@ -96,7 +96,7 @@ async def test_the_input_null_of_a_tool_call_is_not_null_in_sql(storage: Provide
 
 
 async def test_an_entity_has_the_kind_and_the_values_of_what_was_stored(storage: Provider):
-    conversation = await tell(storage)
+    conversation = await store_conversation(storage)
 
     def load(connection: Connection) -> list[Block]:
         with Session(connection) as session:
@@ -110,7 +110,7 @@ async def test_an_entity_has_the_kind_and_the_values_of_what_was_stored(storage:
 
 
 async def test_an_entity_shows_which_row_it_is_without_secrets_and_long_texts(storage: Provider):
-    conversation = await tell(storage)
+    conversation = await store_conversation(storage)
     secret, long = "s3cret", "x" * 100_000
     message = await storage.create_message(conversation, "U1", secret, "ada")
     await storage.append_text_block(message, long)
@@ -149,7 +149,7 @@ async def test_an_entity_shows_which_row_it_is_without_secrets_and_long_texts(st
 
 
 async def test_an_entity_shows_only_what_is_loaded(storage: Provider):
-    conversation = await tell(storage)
+    conversation = await store_conversation(storage)
 
     def load(connection: Connection) -> list[str]:
         with Session(connection) as session:

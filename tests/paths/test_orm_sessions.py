@@ -174,7 +174,7 @@ def test_what_is_loaded_eagerly_needs_no_further_statement(
         assert len(statements) == 3
 
 
-def test_a_session_loads_on_access_only_where_it_is_told_to(engine: Engine, filled: int):
+def test_a_session_loads_on_access_only_with_the_option_for_it(engine: Engine, filled: int):
     with Session(engine) as session:
         conversation = session.get_one(Conversation, filled)
         with pytest.raises(InvalidRequestError, match=UNLOADED):

@@ -106,7 +106,7 @@ async def test_a_users_migrations_have_plain_types_and_leave_our_tables_alone(
     assert await provider.has_conversation("agent", "C1", "1.0")
 
 
-async def tell(storage: Provider) -> None:
+async def store_conversation(storage: Provider) -> None:
     conversation = await storage.get_or_create_conversation("agent", "C1", "1.0")
     message = await storage.create_message(conversation, "U1", "Ada", "ada")
     for number, sql in enumerate(["SELECT * FROM orders", "SELECT 1", "DELETE FROM orders"]):
@@ -121,7 +121,7 @@ async def tell(storage: Provider) -> None:
 
 
 async def test_rows_are_narrowed_down_by_the_text_of_their_json(storage: Provider):
-    await tell(storage)
+    await store_conversation(storage)
     example: dict[str, Any] = {}
     exec(QUERY, example)
 
@@ -149,7 +149,7 @@ async def test_rows_are_narrowed_down_by_the_text_of_their_json(storage: Provide
 async def test_json_is_compared_as_a_value_and_matched_as_text(
     storage: Provider, condition: Any, count: int
 ):
-    await tell(storage)
+    await store_conversation(storage)
     found = await run(
         storage, lambda connection: connection.execute(select(ToolCall.id).where(condition)).all()
     )
@@ -157,7 +157,7 @@ async def test_json_is_compared_as_a_value_and_matched_as_text(
 
 
 async def test_the_json_functions_of_a_database_work_on_the_text(storage: Provider):
-    await tell(storage)
+    await store_conversation(storage)
     value: ColumnElement[Any]
     if storage.engine.dialect.name == "postgresql":
         value = cast(ToolCall.tool_input, JSON)

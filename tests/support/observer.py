@@ -1,4 +1,4 @@
-"""Looks at a database from outside: what is left of calls, and a lock that keeps them waiting."""
+"""Observe a database on another connection: what calls leave, and a lock for which they wait."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Observer:
         return left
 
     def waiting(self) -> int:
-        """Wait until nobody waits for a lock in this database; return how many still do."""
+        """Wait until no session waits for a lock in this database; return how many still do."""
         deadline = time.monotonic() + SETTLED
         while (left := self._waiting()) and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -87,7 +87,7 @@ class Observer:
 
     def _waiting(self) -> int:
         if self._name == "sqlite":
-            return 0  # a file tells nobody
+            return 0  # a file has no list of sessions
         with self._engine.connect() as connection:
             return int(connection.exec_driver_sql(_WAITING[self._name]).scalar_one())
 
@@ -120,7 +120,7 @@ class Observer:
         with self._engine.connect() as connection:
             if self._name != "sqlite":
                 return int(connection.exec_driver_sql(_LEFT[self._name]).scalar_one())
-            try:  # it tells by giving the lock, or not
+            try:  # the file can be locked, or not
                 connection.exec_driver_sql("BEGIN EXCLUSIVE")
             except OperationalError:
                 return 1

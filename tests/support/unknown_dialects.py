@@ -21,7 +21,7 @@ class PlainSQLite(SQLiteDialect_pysqlite):
 
 
 class UncountedContext(SQLiteExecutionContext):
-    """What a driver tells that does not count rows, as PEP 249 allows."""
+    """The row count of a driver that does not count rows, as PEP 249 allows."""
 
     @property
     def rowcount(self) -> int:

@@ -251,7 +251,7 @@ class Replication(Cluster[Standby]):
                 *("--checkpoint=fast", "--no-sync"),
             )
             standby.serve(postgres)
-            # After the copy: the standby is to wait for nobody once it is the primary.
+            # After the copy: the standby waits for no other server once it is the primary.
             primary.ask("ALTER SYSTEM SET synchronous_standby_names = '*'")
             primary.ask("SELECT pg_reload_conf()")
             primary.wait_until(

@@ -22,7 +22,7 @@ class FileDatabase:
         return self._url(path)
 
     def copy(self, url: str, path: Path) -> str:
-        """Return the URL of a copy of a database that nobody uses."""
+        """Return the URL of a copy of a database that is not in use."""
         shutil.copyfile(str(make_url(url).database), path)
         return self._url(path)
 
@@ -44,7 +44,9 @@ class Firebird(FileDatabase):
             raise ServerMissingError(
                 f"{exc}: apt-get install firebird3.0-server-core libfbclient2"
             ) from exc
-        driver_config.db_defaults.forced_writes.value = False  # the tests survive no power cut
+        driver_config.db_defaults.forced_writes.value = (
+            False  # no test needs durability after a power failure
+        )
         create_database(str(path), user="SYSDBA", charset="UTF8").close()
         return self._url(path)
 

@@ -166,8 +166,8 @@ class MySQL(_MySQLFamily):
             ServerMissingError: It is not installed, nor to be fetched.
         """
         for mysqld in find_programs("mysqld") or ():  # MariaDB's may have that name
-            told = subprocess.run([mysqld, "--version"], check=False, capture_output=True)
-            if b"MariaDB" not in told.stdout:
+            printed = subprocess.run([mysqld, "--version"], check=False, capture_output=True)
+            if b"MariaDB" not in printed.stdout:
                 return mysqld, "--no-defaults"
         unpacked = from_debian("mysql")
         share = unpacked.root / "usr/share/mysql"

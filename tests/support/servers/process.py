@@ -19,7 +19,7 @@ STOP_SECONDS = 30
 
 
 class ServerBrokenError(Exception):
-    """A private server was started and did not come up; the text ends with what it printed."""
+    """A private server was started and did not start; the text ends with what it printed."""
 
 
 class Place(NamedTuple):
@@ -172,7 +172,7 @@ def find_programs(*names: str, folders: tuple[str, ...] = ()) -> list[str] | Non
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody listens on."""
+    """Return a loopback port without a listener."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])

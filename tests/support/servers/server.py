@@ -31,7 +31,7 @@ class Server(ABC):
     variable: ClassVar[str]
     #: Administrators' URLs that are tried on this machine.
     usual_urls: ClassVar[tuple[str, ...]]
-    #: What connecting raises when nobody is there or the login is refused.
+    #: What connecting raises when no server is there or the login is refused.
     refusals: ClassVar[tuple[type[Exception], ...]]
 
     def __init__(self, url: URL) -> None:
@@ -46,7 +46,7 @@ class Server(ABC):
 
         Raises:
             ServerMissingError: there is none, and none can be started.
-            ServerBrokenError: a private server did not come up.
+            ServerBrokenError: a private server did not start.
         """
         if named := os.environ.get(cls.variable):
             return cls(make_url(named))

@@ -60,7 +60,7 @@ async def run(
         process: Its server, where that is private.
         processes: How many write.
         directly: The URL that they use instead of the one through the relay.
-        settings: What they are told further, see `tests.support.soak.writer.Settings`.
+        settings: Further settings of the processes, see `tests.support.soak.writer.Settings`.
     """
     observer = Observer(url)
     async with _relayed(url) as (relay, relayed_url), Writers(**settings) as writers:

@@ -26,7 +26,7 @@ class Tally:
         duplicated: Writes that are stored twice, or two conversations for one thread.
         corrupted: Reads with another id, name, value or order than was written, and histories that
             a reader saw and that were not the beginning of what it saw later.
-        leaked: Connections that were not given back, and transactions that stayed open.
+        leaked: Connections that were not checked in, and transactions that stayed open.
         hung: Calls that did not end.
         errors: That reached a caller.
         stored_despite_error: Writes that are stored although their call raised an error.
@@ -58,7 +58,7 @@ async def tally(notes: Mapping[str, Sequence[Note]], storage: BaseStorageProvide
     """Compare what processes said with what a storage holds.
 
     Args:
-        notes: What each process was told, by its name.
+        notes: What each process got as answers, by its name.
         storage: Open, on what they wrote to.
     """
     said = [note for of_process in notes.values() for note in of_process]
@@ -131,21 +131,21 @@ def _compare(
 async def _compare_conversations(
     counts: Tally, said: Sequence[Note], storage: BaseStorageProvider
 ) -> None:
-    told: defaultdict[str, set[str]] = defaultdict(set)
+    returned: defaultdict[str, set[str]] = defaultdict(set)
     named = set()
     for note in said:
         if "answered" in note:
-            told[note["thread"]].add(note["id"])
+            returned[note["thread"]].add(note["id"])
             if note["channel_name"]:
                 named.add(note["thread"])
     rows = await storage.get_conversations_for_export("agent")
     opened = [row for row in rows if row["channel_id"] == "C2"]
     stored = {row["thread_id"]: str(row["id"]) for row in opened}
     counts.duplicated += len(opened) - len(stored)
-    counts.duplicated += sum(len(ids) - 1 for ids in told.values())
-    counts.lost += sum(thread not in stored for thread in told)
+    counts.duplicated += sum(len(ids) - 1 for ids in returned.values())
+    counts.lost += sum(thread not in stored for thread in returned)
     counts.corrupted += sum(
-        thread in stored and stored[thread] not in ids for thread, ids in told.items()
+        thread in stored and stored[thread] not in ids for thread, ids in returned.items()
     )
     counts.corrupted += sum(
         row["thread_id"] in named and row["channel_name"] != "general" for row in opened
@@ -155,7 +155,7 @@ async def _compare_conversations(
 async def _compare_hot_key(
     counts: Tally, said: Sequence[Note], storage: BaseStorageProvider
 ) -> None:
-    """The last write wins: it is the last of one of the writers, or one nobody was told of."""
+    """The last write wins: it is the last of one of the writers, or one whose answer was lost."""
     hot = await storage.get("keys", "hot")
     answered = [note for note in said if "answered" in note]
     last = {note["writer"]: note["n"] for note in answered}

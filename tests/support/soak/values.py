@@ -1,4 +1,4 @@
-"""Hostile values through every call that carries one: does it come out as it went in?"""
+"""Hostile values through every call that takes one: is the value read as it was written?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A process that writes and reads as agents do, and says what it was told.
+"""A process that writes and reads as agents do, and prints the answers.
 
     python -m tests.support.soak.writer SETTINGS
 
@@ -32,14 +32,14 @@ TEXTS = 20
 MESSAGES = 5
 """In each conversation."""
 _GIVES_UP = 0.5  # of the calls, in a process that gives up
-_PATIENCE = 0.03  # seconds after which a caller may give up, at most
+_LONGEST_WAIT = 0.03  # seconds after which a caller may give up, at most
 _PAUSE = 0.02  # seconds before the call after one that failed
 
 type Note = dict[str, Any]
 
 
 class Settings(NamedTuple):
-    """What a process is told.
+    """The settings of a process.
 
     Attributes:
         storage: The section `storage` of an agent's configuration.
@@ -64,11 +64,11 @@ class Answer(NamedTuple):
 
 
 class Stopped(Exception):  # noqa: N818 - no error
-    """The process was told to stop."""
+    """The process was asked to stop."""
 
 
 class Load:
-    """Calls of one process, until it is told to stop."""
+    """Calls of one process, until it is asked to stop."""
 
     def __init__(self, storage: BaseStorageProvider, settings: Settings) -> None:
         self._storage = storage
@@ -176,7 +176,7 @@ class Load:
         started = time.monotonic()
         task = asyncio.ensure_future(call())
         if self._settings.gives_up and random.random() < _GIVES_UP:
-            asyncio.get_running_loop().call_later(random.uniform(0, _PATIENCE), task.cancel)
+            asyncio.get_running_loop().call_later(random.uniform(0, _LONGEST_WAIT), task.cancel)
         done, _ = await asyncio.wait({task}, timeout=self._settings.hung_after)
         answer = Answer(is_there=False)
         if not done:
@@ -213,7 +213,7 @@ def numbers(messages: list[dict[str, Any]]) -> list[int]:
 
 
 async def leaked(storage: BaseStorageProvider) -> int:
-    """Return how many connections were not given back, when calls that were given up have ended."""
+    """Return how many connections were not checked in, when calls that were given up have ended."""
     if isinstance(storage, Provider):
         return await connections_left(storage)
     pool = getattr(storage, "_pool", None)

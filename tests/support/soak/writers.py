@@ -1,4 +1,4 @@
-"""Processes that write, and what they say they were told."""
+"""Processes that write, and the answers that they print."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Writers:
 
     Attributes:
         notes: What each said so far; a process is there once it was started.
-        failed: Those that ended before they were told to.
+        failed: Those that ended before they were asked to.
         stuck: Those that got nothing done for `SECONDS`.
     """
 
     def __init__(self, **settings: Any) -> None:
-        """Remember what all are told, see `tests.support.soak.writer.Settings`."""
+        """Keep the settings of all processes, see `tests.support.soak.writer.Settings`."""
         self.notes: dict[str, list[Note]] = {}
         self.failed: set[str] = set()
         self.stuck: set[str] = set()
@@ -77,7 +77,7 @@ class Writers:
         return names
 
     async def _tell(self, names: Iterable[str]) -> None:
-        """Tell processes to go one step on."""
+        """Let processes continue with the next step."""
         for name in names:
             if name in self._processes:
                 with suppress(OSError):  # it has failed
