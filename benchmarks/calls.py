@@ -163,7 +163,7 @@ def get_message_blocks(count: int) -> Prepare:
 def get_message_blocks_of_uploads(megabytes: int) -> Prepare:
     """``get_message_blocks`` where users sent large files, which the model does not see again.
 
-    The built-in SQLite provider and the defaults return them all the same.
+    The built-in SQLite provider and the defaults return them nevertheless.
     """
 
     async def prepare(storage: Storage) -> Timed:

@@ -22,7 +22,7 @@ class Target:
         what: It is called.
         suite: Whose result is compared.
         limits: The largest ratio, by database.
-        cases: Names of cases, or with a comma in the end what they begin with; all by none.
+        cases: Names of cases, or prefixes that end with a comma; by default all.
     """
 
     what: str

@@ -1,4 +1,4 @@
-"""The site's pages that stand at the root of the checkout: their content, and the links."""
+"""The pages of the site that are at the root of the checkout: their content, and the links."""
 
 from pathlib import Path
 

@@ -250,7 +250,7 @@ async def measure(session: Session) -> None:
 
 @asynccontextmanager
 async def _tables_of_its_own(url: str) -> AsyncIterator[AsyncEngine]:
-    """Open an engine; tables that were not there before are dropped in the end."""
+    """Open an engine; tables that were not there before are dropped at the end."""
     parsed = make_url(url)
     with tempfile.TemporaryDirectory() as folder:
         parsed = parsed.set(drivername=_DRIVERS[parsed.get_backend_name()])

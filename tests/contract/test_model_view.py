@@ -1,4 +1,4 @@
-"""A whole thread, as the framework's `ConversationManager` gives it to the model again."""
+"""A whole thread, as the framework's `ConversationManager` passes it to the model again."""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ async def test_a_read_only_server_is_unavailable_for_writers_and_serves_readers(
     own: Own, url: str, driver: str
 ):
     if isinstance(own, MariaDB):
-        pytest.skip("MariaDB lets its administrator write all the same")
+        pytest.skip("MariaDB lets its administrator write nevertheless")
     storage = Provider(url=by(driver, url), connect_timeout=1)
     await storage.initialize()
     await storage.set("plugin", "key", {"n": 1})

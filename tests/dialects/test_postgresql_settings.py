@@ -139,7 +139,7 @@ async def test_a_database_that_is_not_in_utf8_is_refused_at_the_start(
             await Provider(url=url).initialize()
         assert "ENCODING 'UTF8' TEMPLATE template0" in str(refused.value)
     finally:
-        run(fresh_url, f"DROP DATABASE {name}")  # nobody is connected to it any more
+        run(fresh_url, f"DROP DATABASE {name}")  # no session uses it any more
 
 
 @on_postgresql

@@ -128,7 +128,7 @@ async def everybody_writes(storage: Provider) -> None:
 async def test_an_idle_connection_to_an_unresponsive_server_is_replaced_in_time(
     database_url: str, relay: Relay, driver: str, watch: bool, an_hour_later: AnHourLater
 ):
-    # `command_timeout` is 60 s: whoever waits for it is too late.
+    # `command_timeout` is 60 s: a call that waits for it is too late.
     storage = await through(relay, database_url, driver, connect_timeout=2)
     if watch:  # which puts every call on the ordinary path
         watch_engine(storage)

@@ -136,7 +136,7 @@ class Host:
             links: How many cables lead to it.
 
         Raises:
-            ServerMissingError: The program is missing that makes one; where nobody may make one,
+            ServerMissingError: The program that makes one is missing; if this user may not make one,
                 the test is skipped, under CI too.
         """
         if not sys.platform.startswith("linux") or os.geteuid() != 0:
