@@ -136,8 +136,8 @@ class Host:
             links: How many cables lead to it.
 
         Raises:
-            ServerMissingError: The program that makes one is missing; if this user may not make one,
-                the test is skipped, under CI too.
+            ServerMissingError: The program that makes one is missing; if this user may not make
+                one, the test is skipped, under CI too.
         """
         if not sys.platform.startswith("linux") or os.geteuid() != 0:
             pytest.skip("network namespaces are for root on Linux")
