@@ -17,6 +17,7 @@ from rich.text import Text
 from sqlalchemy import Engine
 
 from benchmarks.harness import Comparison, Session
+from slack_agents_sqlalchemy.dialects import adapter_for
 
 DISTRIBUTIONS = (
     "slack-agents-sqlalchemy",
@@ -102,7 +103,7 @@ def describe_database(engine: Engine) -> dict[str, str]:
     """Return which database and driver an engine that was connected talks to, not where."""
     dialect = engine.dialect
     return {
-        "dialect": dialect.name,
+        "dialect": adapter_for(dialect.name).product_name(dialect),
         "driver": dialect.driver,
         "server_version": ".".join(map(str, getattr(dialect, "server_version_info", None) or ())),
     }
