@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 
 import pytest
@@ -10,7 +11,7 @@ from sqlalchemy import QueuePool
 
 from slack_agents_sqlalchemy import LockTimeoutError, NotInitializedError, Provider
 from tests.conftest import AnHourLater, NewProvider
-from tests.support.observer import Observer
+from tests.support.observer import SETTLED, Observer
 from tests.support.relay import Relay
 from tests.support.sql import both_paths, watch_engine
 
@@ -78,6 +79,42 @@ async def test_a_close_that_is_given_up_closes_all_the_same(backend: str, fresh_
     await asyncio.gather(waiting, return_exceptions=True)
     await storage.close()
     assert await asyncio.to_thread(observer.kill_connections) == 0
+
+
+@servers
+async def test_a_storage_is_opened_again_after_a_close_that_was_given_up(
+    fresh_url: str, new_provider: NewProvider
+):
+    storage = await new_provider(url=fresh_url)
+    await storage.set("plugin", "key", {"n": 0})
+    with Observer(fresh_url).holding_a_row():
+        waiting = asyncio.create_task(storage.set("plugin", "key", {"n": 1}))
+        await asyncio.sleep(0)  # it is on its way
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(storage.close(), 0.1)
+    await asyncio.gather(waiting, return_exceptions=True)
+    await storage.initialize()
+    for number in range(2, 5):  # what the first opening left behind has time to run
+        await storage.set("plugin", "key", {"n": number})
+        assert await storage.get("plugin", "key") == {"n": number}
+
+
+@servers
+async def test_a_start_that_is_given_up_leaves_no_connection(backend: str, fresh_url: str):
+    given_up: list[Provider] = []  # kept, so that nothing else closes a connection
+    for steps in range(12):
+        storage = Provider(url=fresh_url)
+        given_up.append(storage)
+        starting = asyncio.create_task(storage.initialize())
+        await asyncio.sleep(steps / 500)
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        await storage.close()
+    observer = Observer(fresh_url)
+    deadline = time.monotonic() + SETTLED
+    while (left := await asyncio.to_thread(observer.sessions)) and time.monotonic() < deadline:
+        await asyncio.sleep(0.01)
+    assert left == 0
 
 
 @servers

@@ -56,12 +56,22 @@ class Pool:
         self._ping_timeout = min(_PING_TIMEOUT, connect_timeout)
         self._always_awaits = pre_pings or not isinstance(engine.pool, QueuePool)
         self._lost_at = -math.inf
+        self._is_disposed = False
         if engine.dialect.is_async:
             event.listen(engine, "do_connect", _require_greenlet)
 
     def note_loss(self) -> None:
         """Check every connection before its next use: the server may be gone."""
         self._lost_at = time.monotonic()
+
+    def dispose(self, *, close: bool = True) -> None:
+        """Close the connections; one that is in use is closed at its checkin.
+
+        Args:
+            close: Whether the idle connections may be closed.
+        """
+        self._is_disposed = True
+        self.engine.dispose(close=close)
 
     @contextmanager
     def connect(self, note: Callable[[Any], None] | None = None) -> Iterator[Connection]:
@@ -88,6 +98,8 @@ class Pool:
         finally:
             if note is not None:
                 note(None)
+            if self._is_disposed:
+                connection.invalidate()  # nobody would close it in the pool of before
             connection.close()
             if was_cut_off:
                 self.interrupt(driver_connection)
@@ -141,7 +153,7 @@ class Pool:
         is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
         driver_connection = pooled.driver_connection
         pooled.info[_USED_AT] = time.monotonic()
-        if is_given_up or is_lost:
+        if is_given_up or is_lost or self._is_disposed:
             pooled.invalidate(error)
         pooled.close()
         if is_given_up:

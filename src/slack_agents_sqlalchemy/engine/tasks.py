@@ -106,7 +106,7 @@ class AsyncioTransport:
                     await self._idle.wait()
         with suppress(TimeoutError):  # a connection whose network is down never closes
             async with asyncio.timeout(max(timeout, CLOSE_TIMEOUT)):
-                await greenlet_spawn(self._pool.engine.dispose)
+                await greenlet_spawn(self._pool.dispose)
 
     async def _send[T](
         self,

@@ -167,7 +167,7 @@ class ThreadTransport:
             for job in tuple(self._running):
                 job.interrupt(self._pool.interrupt)
         # A connection that a thread still uses must not be closed: drivers crash.
-        self._pool.engine.dispose(close=self._join(CLOSE_TIMEOUT))
+        self._pool.dispose(close=self._join(CLOSE_TIMEOUT))
 
     def _join(self, timeout: float) -> bool:
         """Wait for the threads, and return whether they have ended."""
