@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 from sqlalchemy import event
@@ -74,11 +75,14 @@ class Pool:
         self.engine.dispose(close=close)
 
     @contextmanager
-    def connect(self, note: Callable[[Any], None] | None = None) -> Iterator[Connection]:
+    def connect(
+        self, note: Callable[[Any], None] | None = None, *, interrupts: bool = True
+    ) -> Iterator[Connection]:
         """Check a connection out as one of SQLAlchemy's, and in again.
 
         Args:
             note: Is called with the driver connection, and with None when its use has ended.
+            interrupts: Whether a statement that is cut off is ended at the database too.
 
         Raises:
             StorageError: There is no connection; see :class:`ErrorMapping`.
@@ -93,7 +97,7 @@ class Pool:
             yield connection
             pooled.info[_USED_AT] = time.monotonic()
         except asyncio.CancelledError:  # an asyncio driver may have disconnected
-            was_cut_off = connection.invalidated
+            was_cut_off = interrupts and connection.invalidated
             raise
         finally:
             if note is not None:
@@ -166,15 +170,17 @@ class Pool:
 
     def interrupt(self, driver_connection: Any) -> None:
         """End what a driver connection runs at the database, within a limited time."""
+        # An interruption that is cut off is not interrupted in its turn.
+        cancel = partial(
+            self.adapter.cancel_statement,
+            driver_connection,
+            partial(self.connect, interrupts=False),
+        )
         with suppress(Exception):  # the network is down, or the server
             if self.engine.dialect.is_async:
-                await_only(self._interrupt(driver_connection))
+                await_only(_in_time(cancel))
             else:
-                self.adapter.cancel_statement(driver_connection, self.connect)
-
-    async def _interrupt(self, driver_connection: Any) -> None:
-        async with asyncio.timeout(_INTERRUPT_TIMEOUT):
-            await greenlet_spawn(self.adapter.cancel_statement, driver_connection, self.connect)
+                cancel()
 
     def _connect(self) -> Connection:
         try:
@@ -201,6 +207,11 @@ class Pool:
         except BaseException:  # cancelled: nobody else would check it in
             pooled.invalidate()
             raise
+
+
+async def _in_time(cancel: Callable[[], None]) -> None:
+    async with asyncio.timeout(_INTERRUPT_TIMEOUT):
+        await greenlet_spawn(cancel)
 
 
 def _require_greenlet(*_: object) -> None:

@@ -23,6 +23,12 @@ from slack_agents_sqlalchemy.engine.transport import (
     settles,
 )
 
+_CLEANUP_TIMEOUT = 10.0
+"""Seconds for a cancelled call to close its connection and to end its statement at the server.
+
+Another cancellation would cut that short, and the statement would take effect later.
+"""
+
 
 class AsyncioTransport:
     """Runs a statement on the driver connection, and a function of a connection in a greenlet.
@@ -170,6 +176,7 @@ class AsyncioTransport:
             delay = GRACE
             if not self._has_single_connection:
                 task.cancel()
+                delay = _CLEANUP_TIMEOUT
             elif self._connection is not None:
                 await greenlet_spawn(self._pool.interrupt, self._connection)
 
