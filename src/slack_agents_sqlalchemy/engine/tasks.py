@@ -91,6 +91,8 @@ class AsyncioTransport:
         """Return the result of a synchronous function of a connection."""
         await self._enter()
         loop = asyncio.get_running_loop()
+        caller = asyncio.current_task()
+        cancellations = 0 if caller is None else caller.cancelling()
         task = asyncio.Task(self._perform(operation), loop=loop, eager_start=True)
         try:
             await asyncio.wait((task,))
@@ -99,7 +101,10 @@ class AsyncioTransport:
             is_late = loop.time() >= deadline
             interrupting = loop.create_task(self._interrupt(task, 0 if is_late else GRACE))
             self._keep(interrupting)
-            if not (is_late and self._has_single_connection and await settles(task)):
+            # Another cancellation, at the same time, must reach the caller.
+            is_cancelled = caller is not None and caller.cancelling() > cancellations + 1
+            tells = is_late and not is_cancelled
+            if not (tells and self._has_single_connection and await settles(task)):
                 raise
         return task.result().get()
 
