@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -179,6 +180,31 @@ async def test_a_call_that_has_not_begun_at_its_time_limit_ends_before_the_call_
     may_end.set()
     assert await before
     assert await storage.get("plugin", "key") == {"n": 0}
+
+
+ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+
+
+@pytest.mark.parametrize("backend", ["sqlite-file"], indirect=True)
+async def test_a_call_is_ended_and_a_file_closed_while_the_threads_of_the_event_loop_are_busy(
+    new_provider: NewProvider, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("slack_agents_sqlalchemy.engine.transport._SETTLE_TIMEOUT", 3600)
+    storage = await new_provider(command_timeout=0.2)
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(1))
+    may_end = threading.Event()
+    busy = loop.run_in_executor(None, may_end.wait)
+    try:
+        async with asyncio.timeout(60):
+            with pytest.raises(DatabaseTimeoutError):
+                await storage._database.run(
+                    lambda connection: connection.exec_driver_sql(ENDLESS).scalar()
+                )
+            await storage.close()
+    finally:
+        may_end.set()
+        await busy
 
 
 @pytest.mark.parametrize("driver", ["sqlite", "sqlite+aiosqlite"])

@@ -165,7 +165,7 @@ class ThreadTransport:
         # is closed, and never be done.
         if self._given_up_writes and len(self._threads) > 1:
             await asyncio.wait(self._given_up_writes, timeout=timeout)
-        await asyncio.to_thread(self._stop, timeout)
+        await self._run_apart(partial(self._stop, timeout))
 
     def _stop(self, timeout: float) -> None:
         for _ in self._threads:
@@ -218,7 +218,17 @@ class ThreadTransport:
         while not (await asyncio.wait((job.ended,), timeout=delay))[0]:
             delay = GRACE  # a statement that was not sent yet is not interrupted
             # In a thread: a request to the server takes time.
-            await asyncio.to_thread(job.interrupt, self._pool.interrupt)
+            await self._run_apart(partial(job.interrupt, self._pool.interrupt))
+
+    async def _run_apart(self, function: Callable[[], None]) -> None:
+        """Run a function on a thread of its own.
+
+        Those of the event loop may all be busy, and keep a process alive.
+        """
+        job = _Job(lambda _: function())
+        threading.Thread(target=self._perform, args=(job,), daemon=True).start()
+        await job.ended
+        job.get()
 
     # On a worker thread
 
