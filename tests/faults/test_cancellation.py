@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 
 import pytest
-from sqlalchemy import QueuePool
+from sqlalchemy import QueuePool, event
+from sqlalchemy.util import await_only
 
 from slack_agents_sqlalchemy import LockTimeoutError, NotInitializedError, Provider
 from tests.conftest import AnHourLater, NewProvider
-from tests.support.observer import Observer
+from tests.support.observer import SETTLED, Observer
 from tests.support.relay import Relay
 from tests.support.sql import both_paths, watch_engine
 
@@ -78,6 +80,98 @@ async def test_a_close_that_is_given_up_closes_all_the_same(backend: str, fresh_
     await asyncio.gather(waiting, return_exceptions=True)
     await storage.close()
     assert await asyncio.to_thread(observer.kill_connections) == 0
+
+
+@pytest.mark.parametrize("backend", ["mariadb", "mysql"], indirect=True)
+async def test_a_slow_network_does_not_keep_a_write_that_was_given_up_from_being_ended(
+    relayed: Provider,
+    relay: Relay,
+    storage: Provider,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    # A request to the server takes longer than the time after which a call is interrupted.
+    monkeypatch.setattr("slack_agents_sqlalchemy.engine.tasks.GRACE", 0.01)
+    monkeypatch.setattr("slack_agents_sqlalchemy.engine.pool._INTERRUPT_TIMEOUT", 60)
+    monkeypatch.setattr("slack_agents_sqlalchemy.engine.tasks._CLEANUP_TIMEOUT", 60)
+    watch_engine(relayed)
+    await relayed.set("plugin", "key", {"n": 0})
+    relay.delay(0.05)
+    observer = Observer(database_url)
+    with observer.holding_a_row():
+        given_up = asyncio.create_task(relayed.set("plugin", "key", {"n": 1}))
+        while not await asyncio.to_thread(observer.is_waiting):
+            pass
+        given_up.cancel()
+        await asyncio.gather(given_up, return_exceptions=True)
+        assert await relayed.get("plugin", "key") == {"n": 0}
+    assert await asyncio.to_thread(observer.transactions_left) == 0
+    assert await storage.get("plugin", "key") == {"n": 0}
+
+
+@pytest.mark.parametrize("backend", ["mariadb", "mysql"], indirect=True)
+async def test_a_request_to_end_a_call_that_takes_too_long_is_given_up_itself(
+    storage: Provider, database_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("slack_agents_sqlalchemy.engine.pool._INTERRUPT_TIMEOUT", 0.1)
+    await storage.set("plugin", "key", {"n": 0})
+    requests: list[str] = []
+
+    def does_not_respond(_cursor: object, statement: str, *_: object) -> None:
+        if statement == "SHOW PROCESSLIST":
+            requests.append(statement)
+            await_only(asyncio.Event().wait())
+
+    event.listen(storage.engine, "do_execute", does_not_respond)
+    pool = storage.engine.pool
+    assert isinstance(pool, QueuePool)
+    observer = Observer(database_url)
+    with observer.holding_a_row():
+        given_up = asyncio.create_task(storage.set("plugin", "key", {"n": 1}))
+        while not await asyncio.to_thread(observer.is_waiting):
+            pass
+        given_up.cancel()
+        await asyncio.gather(given_up, return_exceptions=True)
+        async with asyncio.timeout(30):
+            while pool.checkedout():
+                await asyncio.sleep(0.01)
+    assert len(requests) == 1
+
+
+@servers
+async def test_a_storage_is_opened_again_after_a_close_that_was_given_up(
+    fresh_url: str, new_provider: NewProvider
+):
+    storage = await new_provider(url=fresh_url)
+    await storage.set("plugin", "key", {"n": 0})
+    with Observer(fresh_url).holding_a_row():
+        waiting = asyncio.create_task(storage.set("plugin", "key", {"n": 1}))
+        await asyncio.sleep(0)  # it is on its way
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(storage.close(), 0.1)
+    await asyncio.gather(waiting, return_exceptions=True)
+    await storage.initialize()
+    for number in range(2, 5):  # what the first opening left behind has time to run
+        await storage.set("plugin", "key", {"n": number})
+        assert await storage.get("plugin", "key") == {"n": number}
+
+
+@servers
+async def test_a_start_that_is_given_up_leaves_no_connection(backend: str, fresh_url: str):
+    given_up: list[Provider] = []  # kept, so that nothing else closes a connection
+    for steps in range(12):
+        storage = Provider(url=fresh_url)
+        given_up.append(storage)
+        starting = asyncio.create_task(storage.initialize())
+        await asyncio.sleep(steps / 500)
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        await storage.close()
+    observer = Observer(fresh_url)
+    deadline = time.monotonic() + SETTLED
+    while (left := await asyncio.to_thread(observer.sessions)) and time.monotonic() < deadline:
+        await asyncio.sleep(0.01)
+    assert left == 0
 
 
 @servers

@@ -6,7 +6,10 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -148,6 +151,104 @@ async def test_a_write_that_took_too_long_is_not_stored_or_no_error(
         is_there = await other.get("plugin", str(number)) is not None
         assert is_there == is_returned
         await other.delete("plugin", str(number))
+
+
+@pytest.mark.parametrize("backend", ["sqlite-file"], indirect=True)
+async def test_a_call_that_has_not_begun_at_its_time_limit_ends_before_the_call_before_it(
+    new_provider: NewProvider, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("slack_agents_sqlalchemy.engine.transport._SETTLE_TIMEOUT", 3600)
+    storage = await new_provider(command_timeout=0.2)
+    await storage.set("plugin", "key", {"n": 0})
+    has_begun, may_end = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def keep_the_connection(_connection: object) -> bool:
+        loop.call_soon_threadsafe(has_begun.set)
+        return may_end.wait(30)
+
+    before = asyncio.ensure_future(storage._database.run(keep_the_connection, timeout=60))
+    await has_begun.wait()
+    calls: list[Callable[[], Coroutine[Any, Any, object]]] = [
+        partial(storage.set, "plugin", "key", {"n": 1}),
+        partial(storage.get, "plugin", "key"),
+    ]
+    for call in calls:
+        with pytest.raises(DatabaseTimeoutError):
+            await call()
+        assert not before.done()
+    may_end.set()
+    assert await before
+    assert await storage.get("plugin", "key") == {"n": 0}
+
+
+ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+
+
+@pytest.mark.parametrize("backend", ["sqlite-file"], indirect=True)
+async def test_a_call_is_ended_and_a_file_closed_while_the_threads_of_the_event_loop_are_busy(
+    new_provider: NewProvider, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("slack_agents_sqlalchemy.engine.transport._SETTLE_TIMEOUT", 3600)
+    storage = await new_provider(command_timeout=0.2)
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(1))
+    may_end = threading.Event()
+    busy = loop.run_in_executor(None, may_end.wait)
+    try:
+        async with asyncio.timeout(60):
+            with pytest.raises(DatabaseTimeoutError):
+                await storage._database.run(
+                    lambda connection: connection.exec_driver_sql(ENDLESS).scalar()
+                )
+            await storage.close()
+    finally:
+        may_end.set()
+        await busy
+
+
+@pytest.mark.parametrize("driver", ["sqlite", "sqlite+aiosqlite"])
+@pytest.mark.parametrize("backend", ["sqlite-file"], indirect=True)
+async def test_a_cancellation_at_the_time_limit_reaches_the_caller(
+    database_url: str, new_provider: NewProvider, driver: str
+):
+    url = make_url(database_url).set(drivername=driver)
+    storage = await new_provider(url=url, command_timeout=0.2)
+    await storage.set("plugin", "key", {"n": 0})
+    loop = asyncio.get_running_loop()
+    with Observer(database_url).holding_a_row():
+        for _ in range(3):
+            call = asyncio.create_task(storage.set("plugin", "key", {"n": 1}))
+            await asyncio.sleep(0)  # it has its time limit
+            loop.call_at(loop.time() + 0.2, call.cancel)  # in the same turn of the event loop
+            loop.call_at(loop.time() + 0.1, time.sleep, 0.2)
+            await asyncio.wait((call,))
+            assert call.cancelled()
+
+
+@pytest.mark.parametrize("backend", ["sqlite-file"], indirect=True)
+def test_a_file_is_closed_at_once_after_the_event_loop_of_a_call_that_was_given_up(fresh_url: str):
+    storage = Provider(url=fresh_url)
+    has_begun, may_end = threading.Event(), threading.Event()
+
+    def keep_the_connection(_connection: object) -> None:
+        has_begun.set()
+        may_end.wait(60)
+
+    async def give_up() -> None:
+        await storage.initialize()
+        call = asyncio.ensure_future(storage._database.run(keep_the_connection))
+        await asyncio.to_thread(has_begun.wait)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+
+    async def close() -> None:
+        async with asyncio.timeout(60):
+            await storage._database.close(timeout=3600)
+
+    asyncio.run(give_up())
+    may_end.set()
+    asyncio.run(close())
 
 
 CLOSED_UNDER_A_WRITER = """

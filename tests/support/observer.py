@@ -85,6 +85,10 @@ class Observer:
             time.sleep(0.01)
         return left
 
+    def is_waiting(self) -> bool:
+        """Return whether somebody waits for a lock in this database."""
+        return self._waiting() > 0
+
     def _waiting(self) -> int:
         if self._name == "sqlite":
             return 0  # a file has no list of sessions

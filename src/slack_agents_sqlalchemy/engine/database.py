@@ -124,7 +124,7 @@ class Database:
                 ) from None
             raise
         if loop is not None:
-            self._until_loop_ends = self._close_with_loop()
+            self._until_loop_ends = self._close_with_loop(self._executor)
             await anext(self._until_loop_ends)
 
     async def close(self, *, timeout: float = _CLOSE_TIMEOUT) -> None:  # noqa: ASYNC109 - see stop
@@ -142,16 +142,20 @@ class Database:
         if generator is not None and executor is not None and not executor.is_elsewhere():
             await generator.aclose()
 
-    async def _close_with_loop(self) -> AsyncGenerator[None]:
+    async def _close_with_loop(self, executor: Executor | None) -> AsyncGenerator[None]:
         """Close the connections when the event loop ends, which closes its generators.
 
         Drivers write to the log about connections that are left open then.
+
+        Args:
+            executor: The one in use now. The database may be closed and opened again before.
         """
         try:
             yield
         finally:
-            self._until_loop_ends = None
-            await self.close(timeout=0)
+            if self._executor is executor is not None:
+                self._until_loop_ends = None
+                await self.close(timeout=0)
 
     def _create_pool(self, engine: Engine) -> Pool:
         may_hang = (

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 from sqlalchemy import event
@@ -56,6 +57,7 @@ class Pool:
         self._ping_timeout = min(_PING_TIMEOUT, connect_timeout)
         self._always_awaits = pre_pings or not isinstance(engine.pool, QueuePool)
         self._lost_at = -math.inf
+        self._is_disposed = False
         if engine.dialect.is_async:
             event.listen(engine, "do_connect", _require_greenlet)
 
@@ -63,12 +65,24 @@ class Pool:
         """Check every connection before its next use: the server may be gone."""
         self._lost_at = time.monotonic()
 
+    def dispose(self, *, close: bool = True) -> None:
+        """Close the connections; one that is in use is closed at its checkin.
+
+        Args:
+            close: Whether the idle connections may be closed.
+        """
+        self._is_disposed = True
+        self.engine.dispose(close=close)
+
     @contextmanager
-    def connect(self, note: Callable[[Any], None] | None = None) -> Iterator[Connection]:
+    def connect(
+        self, note: Callable[[Any], None] | None = None, *, interrupts: bool = True
+    ) -> Iterator[Connection]:
         """Check a connection out as one of SQLAlchemy's, and in again.
 
         Args:
             note: Is called with the driver connection, and with None when its use has ended.
+            interrupts: Whether a statement that is cut off is ended at the database too.
 
         Raises:
             StorageError: There is no connection; see :class:`ErrorMapping`.
@@ -83,11 +97,13 @@ class Pool:
             yield connection
             pooled.info[_USED_AT] = time.monotonic()
         except asyncio.CancelledError:  # an asyncio driver may have disconnected
-            was_cut_off = connection.invalidated
+            was_cut_off = interrupts and connection.invalidated
             raise
         finally:
             if note is not None:
                 note(None)
+            if self._is_disposed:
+                connection.invalidate()  # nobody would close it in the pool of before
             connection.close()
             if was_cut_off:
                 self.interrupt(driver_connection)
@@ -141,7 +157,7 @@ class Pool:
         is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
         driver_connection = pooled.driver_connection
         pooled.info[_USED_AT] = time.monotonic()
-        if is_given_up or is_lost:
+        if is_given_up or is_lost or self._is_disposed:
             pooled.invalidate(error)
         pooled.close()
         if is_given_up:
@@ -154,15 +170,17 @@ class Pool:
 
     def interrupt(self, driver_connection: Any) -> None:
         """End what a driver connection runs at the database, within a limited time."""
+        # An interruption that is cut off is not interrupted in its turn.
+        cancel = partial(
+            self.adapter.cancel_statement,
+            driver_connection,
+            partial(self.connect, interrupts=False),
+        )
         with suppress(Exception):  # the network is down, or the server
             if self.engine.dialect.is_async:
-                await_only(self._interrupt(driver_connection))
+                await_only(_in_time(cancel))
             else:
-                self.adapter.cancel_statement(driver_connection, self.connect)
-
-    async def _interrupt(self, driver_connection: Any) -> None:
-        async with asyncio.timeout(_INTERRUPT_TIMEOUT):
-            await greenlet_spawn(self.adapter.cancel_statement, driver_connection, self.connect)
+                cancel()
 
     def _connect(self) -> Connection:
         try:
@@ -189,6 +207,11 @@ class Pool:
         except BaseException:  # cancelled: no other code checks it in
             pooled.invalidate()
             raise
+
+
+async def _in_time(cancel: Callable[[], None]) -> None:
+    async with asyncio.timeout(_INTERRUPT_TIMEOUT):
+        await greenlet_spawn(cancel)
 
 
 def _require_greenlet(*_: object) -> None:

@@ -23,6 +23,12 @@ from slack_agents_sqlalchemy.engine.transport import (
     settles,
 )
 
+_CLEANUP_TIMEOUT = 10.0
+"""Seconds for a cancelled call to close its connection and to end its statement at the server.
+
+Another cancellation would cut that short, and the statement would take effect later.
+"""
+
 
 class AsyncioTransport:
     """Transport with an asyncio driver: statements on its connection, functions in a greenlet.
@@ -85,6 +91,8 @@ class AsyncioTransport:
         """Return the result of a synchronous function of a connection."""
         await self._enter()
         loop = asyncio.get_running_loop()
+        caller = asyncio.current_task()
+        cancellations = 0 if caller is None else caller.cancelling()
         task = asyncio.Task(self._perform(operation), loop=loop, eager_start=True)
         try:
             await asyncio.wait((task,))
@@ -93,7 +101,10 @@ class AsyncioTransport:
             is_late = loop.time() >= deadline
             interrupting = loop.create_task(self._interrupt(task, 0 if is_late else GRACE))
             self._keep(interrupting)
-            if not (is_late and self._has_single_connection and await settles(task)):
+            # Another cancellation, at the same time, must reach the caller.
+            is_cancelled = caller is not None and caller.cancelling() > cancellations + 1
+            tells = is_late and not is_cancelled
+            if not (tells and self._has_single_connection and await settles(task)):
                 raise
         return task.result().get()
 
@@ -106,7 +117,7 @@ class AsyncioTransport:
                     await self._idle.wait()
         with suppress(TimeoutError):  # a connection whose network is down never closes
             async with asyncio.timeout(max(timeout, CLOSE_TIMEOUT)):
-                await greenlet_spawn(self._pool.engine.dispose)
+                await greenlet_spawn(self._pool.dispose)
 
     async def _send[T](
         self,
@@ -171,6 +182,7 @@ class AsyncioTransport:
             delay = GRACE
             if not self._has_single_connection:
                 task.cancel()
+                delay = _CLEANUP_TIMEOUT
             elif self._connection is not None:
                 await greenlet_spawn(self._pool.interrupt, self._connection)
 

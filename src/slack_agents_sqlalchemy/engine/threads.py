@@ -41,6 +41,7 @@ class _Job[T](Outcome[T]):
     Attributes:
         ended: Is done when the function has ended; on the event loop.
         is_given_up: Whether the caller does not wait any more; the function is not begun then.
+        has_begun: Whether the function has had a connection.
     """
 
     __slots__ = (
@@ -48,6 +49,7 @@ class _Job[T](Outcome[T]):
         "_function",
         "_lock",
         "ended",
+        "has_begun",
         "is_given_up",
         "loop",
         "shares_commit",
@@ -69,8 +71,10 @@ class _Job[T](Outcome[T]):
         self.shares_commit = shares_commit
         self._function = function
         self._connection: Any = None  # the driver connection, while the function uses one
+        self._lock = threading.Lock()  # protects it
+        # The thread sets one and then reads the other, the event loop the other way round.
+        self.has_begun = False
         self.is_given_up = False
-        self._lock = threading.Lock()  # protects these two
 
     def perform(self) -> None:
         """Run the function; on a worker thread."""
@@ -93,6 +97,7 @@ class _Job[T](Outcome[T]):
         """
         with self._lock:
             self._connection = connection
+            self.has_begun = True
             if self.is_given_up and connection is not None:
                 self._connection = None
                 raise asyncio.CancelledError
@@ -156,9 +161,11 @@ class ThreadTransport:
 
     async def stop(self, timeout: float) -> None:  # noqa: ASYNC109 - it raises nothing
         """Let the threads finish what is queued and end, and dispose of the engine."""
-        if self._given_up_writes:  # calls that wait for these are queued before the end
+        # Calls that wait for these are queued before the end. A file's may be of an event loop that
+        # is closed, and never be done.
+        if self._given_up_writes and len(self._threads) > 1:
             await asyncio.wait(self._given_up_writes, timeout=timeout)
-        await asyncio.to_thread(self._stop, timeout)
+        await self._run_apart(partial(self._stop, timeout))
 
     def _stop(self, timeout: float) -> None:
         for _ in self._threads:
@@ -167,7 +174,7 @@ class ThreadTransport:
             for job in tuple(self._running):
                 job.interrupt(self._pool.interrupt)
         # A connection that a thread still uses must not be closed: drivers crash.
-        self._pool.engine.dispose(close=self._join(CLOSE_TIMEOUT))
+        self._pool.dispose(close=self._join(CLOSE_TIMEOUT))
 
     def _join(self, timeout: float) -> bool:
         """Wait for the threads, and return whether they have ended."""
@@ -179,6 +186,8 @@ class ThreadTransport:
     async def _submit[T](self, job: _Job[T], deadline: float) -> T:
         if self._given_up_writes and len(self._threads) > 1:  # one thread keeps the order
             await asyncio.wait(self._given_up_writes)
+        caller = asyncio.current_task()
+        cancellations = 0 if caller is None else caller.cancelling()
         self._jobs.put(job)
         try:
             await job.ended
@@ -186,7 +195,10 @@ class ThreadTransport:
             is_late = job.loop.time() >= deadline
             if job.ended.cancelled():  # it has not ended
                 self._give_up(job, 0 if is_late else GRACE)
-            if not (is_late and self._single is not None and await settles(job.ended)):
+            # Another cancellation, at the same time, must reach the caller.
+            is_cancelled = caller is not None and caller.cancelling() > cancellations + 1
+            tells = is_late and job.has_begun and not is_cancelled
+            if not (tells and self._single is not None and await settles(job.ended)):
                 raise
         return job.get() if job.error is not None else job.value  # type: ignore[return-value] # None only where T has it
 
@@ -206,7 +218,17 @@ class ThreadTransport:
         while not (await asyncio.wait((job.ended,), timeout=delay))[0]:
             delay = GRACE  # a statement that was not sent yet is not interrupted
             # In a thread: a request to the server takes time.
-            await asyncio.to_thread(job.interrupt, self._pool.interrupt)
+            await self._run_apart(partial(job.interrupt, self._pool.interrupt))
+
+    async def _run_apart(self, function: Callable[[], None]) -> None:
+        """Run a function on a thread of its own.
+
+        Those of the event loop may all be busy, and keep a process alive.
+        """
+        job = _Job(lambda _: function())
+        threading.Thread(target=self._perform, args=(job,), daemon=True).start()
+        await job.ended
+        job.get()
 
     # On a worker thread
 
