@@ -12,6 +12,8 @@ from sqlalchemy.exc import OperationalError
 from tests.support.sql import synchronous
 
 SETTLED = 10.0  # seconds within which a server has noticed what was given up
+# Seconds. InnoDB lists its transactions anew only if nobody has read the list for 0.1 s.
+_REFRESH = 0.15
 
 # The transactions that the server holds open for others in this database, and what it runs.
 _LEFT = {
@@ -75,18 +77,19 @@ class Observer:
         """Wait until no transaction of others is open; return how many still are."""
         deadline = time.monotonic() + SETTLED
         while (left := self._transactions()) and time.monotonic() < deadline:
-            time.sleep(0.01)
+            time.sleep(_REFRESH)
         return left
 
     def waiting(self) -> int:
         """Wait until no session waits for a lock in this database; return how many still do."""
         deadline = time.monotonic() + SETTLED
         while (left := self._waiting()) and time.monotonic() < deadline:
-            time.sleep(0.01)
+            time.sleep(_REFRESH)
         return left
 
     def is_waiting(self) -> bool:
-        """Return whether somebody waits for a lock in this database."""
+        """Return whether somebody waits for a lock in this database; callers ask repeatedly."""
+        time.sleep(_REFRESH)
         return self._waiting() > 0
 
     def _waiting(self) -> int:

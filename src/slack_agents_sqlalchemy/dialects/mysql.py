@@ -22,6 +22,7 @@ from slack_agents_sqlalchemy.dialects.driver_calls import AsyncDriverCalls
 from slack_agents_sqlalchemy.dialects.error_kinds import ErrorKind
 from slack_agents_sqlalchemy.dialects.servers import Server, named_servers
 from slack_agents_sqlalchemy.dialects.timestamps import Timestamp
+from slack_agents_sqlalchemy.dialects.transactions import wait_until
 from slack_agents_sqlalchemy.dialects.upserts import Upsert
 from slack_agents_sqlalchemy.errors import ConfigurationError, DatabaseUnavailableError
 from slack_agents_sqlalchemy.identifiers import digest
@@ -262,13 +263,15 @@ class MySQL(DialectAdapter):
         session = _session(driver_connection)
         with connect() as connection:
             own = connection.exec_driver_sql("SELECT CONNECTION_ID()").scalar_one()
-            running = {row[0]: row for row in connection.exec_driver_sql("SHOW PROCESSLIST")}
+            running = _sessions(connection)
             _, user, _, database, *_ = running[own]
             # Behind a proxy the number may be another user's session, which must not be killed.
             match running.get(session):
                 case (_, name, _, used, *_) if (name, used) == (user, database):
                     # A session that sleeps may have a statement in its socket.
                     connection.exec_driver_sql(f"KILL {session:d}")
+                    # It may be committing, which KILL does not stop.
+                    wait_until(connection, lambda: session not in _sessions(connection))
 
     def driver_calls(self, driver: str) -> AiomysqlCalls | None:
         return AiomysqlCalls() if driver == "aiomysql" else None
@@ -356,6 +359,11 @@ class MySQL(DialectAdapter):
         # The drivers write the values into the statement, quoted and escaped.
         escaped = sum(2 + sum(map(str(value).count, "\0\n\r\x1a\"'\\")) for value in parameters)
         return super().statement_size(sql, parameters) + escaped
+
+
+def _sessions(connection: Connection) -> dict[int, Any]:
+    """Return the rows of SHOW PROCESSLIST by the session's number."""
+    return {row[0]: row for row in connection.exec_driver_sql("SHOW PROCESSLIST")}
 
 
 def _session(driver_connection: Any) -> int:

@@ -31,7 +31,7 @@ from slack_agents_sqlalchemy.dialects.postgresql_schemas import (
 )
 from slack_agents_sqlalchemy.dialects.servers import Server, named_servers
 from slack_agents_sqlalchemy.dialects.timestamps import Timestamp
-from slack_agents_sqlalchemy.dialects.transactions import pause
+from slack_agents_sqlalchemy.dialects.transactions import pause, wait_until
 from slack_agents_sqlalchemy.dialects.upserts import Upsert, insert_on_conflict
 from slack_agents_sqlalchemy.errors import (
     ConfigurationError,
@@ -289,7 +289,10 @@ class PostgreSQL(DialectAdapter):
         elif type(driver_connection).__module__.startswith("asyncpg"):
             # asyncpg has requested it, which the server ignores where it came before the statement.
             with connect() as connection:
-                connection.execute(_TERMINATE, {"pid": driver_connection.get_server_pid()})
+                session = {"pid": driver_connection.get_server_pid()}
+                wait_until(
+                    connection, lambda: connection.execute(_TERMINATE, session).first() is None
+                )
 
     def driver_calls(self, driver: str) -> AsyncpgCalls | None:
         return AsyncpgCalls() if driver == "asyncpg" else None

@@ -15,6 +15,7 @@ from slack_agents_sqlalchemy.errors import DuplicateKeyError
 
 _ATTEMPTS = 20  # each retry needs a conflict with the transaction of another caller
 _LONGEST_PAUSE = 0.1  # seconds
+_SESSION_ENDS = 3.0  # seconds
 
 
 def run_in_transaction[T](
@@ -65,3 +66,15 @@ def pause(connection: Connection, seconds: float) -> None:
         await_only(asyncio.sleep(seconds))
     else:
         time.sleep(seconds)
+
+
+def wait_until(connection: Connection, is_over: Callable[[], bool]) -> None:
+    """Wait until a session has ended at the server, at most a few seconds.
+
+    Args:
+        connection: A connection of another session.
+        is_over: Returns whether it has ended.
+    """
+    deadline = time.monotonic() + _SESSION_ENDS
+    while not is_over() and time.monotonic() < deadline:
+        pause(connection, 0.005)
