@@ -97,8 +97,9 @@ class Prepared:
             return [self._read(row) for row in raw]
         columns: list[Any] = list(zip(*raw, strict=True))
         for position, reader in self._readers:
-            if columns[position].count(None) < len(raw):  # most columns of blocks are empty
-                columns[position] = reader.column(columns[position])
+            column = columns[position]
+            if column[0] is not None or column.count(None) < len(raw):  # many are empty
+                columns[position] = reader.column(column)
         return list(zip(*columns, strict=True))
 
     def _read(self, row: Sequence[Any]) -> Row:
